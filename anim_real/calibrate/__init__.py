@@ -1,0 +1,1 @@
+"""Spatial calibration of the sensors against the scanner, with evidence and gates."""

@@ -1,0 +1,232 @@
+"""The calibration record: where the sensors are, how they err, how their clocks run; with evidence.
+
+JSON in metres, seconds and pixels; other units are in the key's name. A refused calibration is
+never written under the name that was asked for, only as ``<name>.refused.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator
+
+from anim_real.errors import RefusedError
+from anim_real.files import write_text
+from anim_real.geometry.cameras import Camera
+from anim_real.geometry.frames import Rigid
+from anim_real.specs import Spec, load_json
+
+SCHEMA = "anim-real/calibration/1"
+
+
+class CameraModel(Spec):
+    """Intrinsics of one camera in one mode: pixels, integer pixel centres, OpenCV's distortion order."""
+
+    mode: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    fx: float = Field(gt=0)
+    fy: float = Field(gt=0)
+    cx: float
+    cy: float
+    distortion: tuple[float, float, float, float, float, float, float, float] = Field(
+        default=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), description="k1 k2 p1 p2 k3 k4 k5 k6"
+    )
+    max_radius: float | None = Field(default=None, gt=0, description="metric radius; null = unchecked")
+
+    @classmethod
+    def of(cls, camera: Camera, mode: str) -> CameraModel:
+        """Record a camera."""
+        radius = None if np.isinf(camera.max_radius) else float(camera.max_radius)
+        return cls(
+            mode=mode,
+            width=camera.width,
+            height=camera.height,
+            fx=float(camera.fx),
+            fy=float(camera.fy),
+            cx=float(camera.cx),
+            cy=float(camera.cy),
+            distortion=tuple(float(value) for value in camera.distortion),  # type: ignore[arg-type]
+            max_radius=radius,
+        )
+
+    def camera(self) -> Camera:
+        """Return the camera of the geometry package."""
+        return Camera(
+            width=self.width,
+            height=self.height,
+            fx=self.fx,
+            fy=self.fy,
+            cx=self.cx,
+            cy=self.cy,
+            distortion=np.array(self.distortion),
+            max_radius=np.inf if self.max_radius is None else self.max_radius,
+        )
+
+
+class RigidModel(Spec):
+    """``T_dst_src`` as a 4x4 row-major matrix, metres."""
+
+    dst: str
+    src: str
+    matrix: tuple[tuple[float, float, float, float], ...] = Field(min_length=4, max_length=4)
+
+    @classmethod
+    def of(cls, rigid: Rigid) -> RigidModel:
+        """Record a transform."""
+        rows = tuple(tuple(float(value) for value in row) for row in rigid.matrix)
+        return cls(dst=rigid.dst, src=rigid.src, matrix=rows)  # type: ignore[arg-type]
+
+    def rigid(self) -> Rigid:
+        """Return the transform of the geometry package."""
+        return Rigid(dst=self.dst, src=self.src, matrix=np.array(self.matrix))
+
+
+class DepthBias(Spec):
+    """Systematic depth error: ``z_measured = z_true + offset_m + slope * z_true`` along the camera's z axis."""
+
+    offset_m: float = 0.0
+    slope: float = 0.0
+
+    def correct(self, z_measured: ArrayLike) -> NDArray[np.float64]:
+        """Remove the bias from depths in metres; zero (no return) stays zero."""
+        z_measured = np.asarray(z_measured, dtype=np.float64)
+        return np.where(z_measured > 0, (z_measured - self.offset_m) / (1.0 + self.slope), 0.0)
+
+    def apply(self, z_true: ArrayLike) -> NDArray[np.float64]:
+        """Add the bias to true depths in metres; zero stays zero."""
+        z_true = np.asarray(z_true, dtype=np.float64)
+        return np.where(z_true > 0, z_true * (1.0 + self.slope) + self.offset_m, 0.0)
+
+
+class ClockMap(Spec):
+    """Affine map between two clocks: ``t_dst = t_src + offset_us + drift_ppm * 1e-6 * (t_src - origin_us)``.
+
+    Attributes:
+        src, dst: clock names: ``kinect:<sensor id>``, ``scanner``, ``generator``.
+        origin_us: source time at which ``offset_us`` holds exactly.
+        offset_us: destination minus source at ``origin_us``.
+        drift_ppm: rate of the destination clock against the source clock, minus one, in parts per million.
+        residual_us: standard deviation of the observations about the map.
+        num_observations: how many stamps the map rests on.
+        lag_margin: log-likelihood (nats) by which the integer lag beats the next best; None if none was searched.
+        method: ``led``, ``triggers``, ``motion`` or ``calibration``.
+    """
+
+    src: str
+    dst: str
+    origin_us: int
+    offset_us: float
+    drift_ppm: float
+    residual_us: float = Field(ge=0)
+    num_observations: int = Field(ge=0)
+    lag_margin: float | None = None
+    method: Literal["led", "triggers", "motion", "calibration"]
+
+    def to_dst(self, time_us: ArrayLike) -> NDArray[np.float64]:
+        """Map source times (µs) to destination times (µs)."""
+        time_us = np.asarray(time_us, dtype=np.float64)
+        return time_us + self.offset_us + self.drift_ppm * 1e-6 * (time_us - self.origin_us)
+
+    def to_src(self, time_us: ArrayLike) -> NDArray[np.float64]:
+        """Map destination times (µs) to source times (µs)."""
+        elapsed = np.asarray(time_us, dtype=np.float64) - self.origin_us - self.offset_us
+        return self.origin_us + elapsed / (1.0 + self.drift_ppm * 1e-6)
+
+
+class GateVerdict(Spec):
+    """One gate of the protocol: what was measured, the limit, and whether it passed."""
+
+    name: str
+    value: float | None
+    limit: float
+    unit: str
+    passed: bool
+    advice: str = ""
+
+
+class PlacementResidual(Spec):
+    """Errors of one placement of the target, in the full solve and when it was held out."""
+
+    placement: int
+    scan_frame: int
+    num_color_corners: int
+    num_ir_corners: int
+    num_depth_points: int
+    color_rms_px: float | None
+    ir_rms_px: float | None
+    depth_rms_mm: float | None
+    held_out_target_mm: float | None = None
+    held_out_color_px: float | None = None
+
+
+class SensorCalibration(Spec):
+    """Everything solved for one sensor. Frames: ``color``, ``depth``, ``scan`` (metres, the scanner's axes)."""
+
+    sensor: str
+    serial: str | None
+    color: CameraModel
+    depth: CameraModel
+    T_color_depth: RigidModel
+    T_color_scan: RigidModel
+    covariance: tuple[tuple[float, ...], ...] = Field(
+        description="6x6 of T_color_scan: left perturbation exp([w, t]) @ T, w in radians then t in metres"
+    )
+    depth_bias: DepthBias
+    clock: ClockMap | None = Field(default=None, description="device clock to scanner clock, from the calibration take")
+    placements: tuple[PlacementResidual, ...]
+    predicted_person_mm: float = Field(description="mean error over a person-sized volume that the covariance predicts")
+
+    @field_validator("covariance")
+    @classmethod
+    def _six_by_six(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if len(value) != 6 or any(len(row) != 6 for row in value):
+            raise ValueError("covariance must be 6x6")
+        return value
+
+
+class Calibration(Spec):
+    """A solved rig: one entry per sensor, the gates' verdicts and what it was computed from."""
+
+    schema_: Literal["anim-real/calibration/1"] = Field(default=SCHEMA, alias="schema")
+    rig: str
+    rig_sha256: str
+    target: str
+    protocol: str
+    take_id: str
+    sensors: dict[str, SensorCalibration]
+    gates: tuple[GateVerdict, ...]
+    inputs_sha256: dict[str, str]
+    tool_version: str
+    created: str
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether every gate passed."""
+        return all(gate.passed for gate in self.gates)
+
+    def refusal(self) -> str:
+        """One sentence per failed gate."""
+        return "; ".join(
+            f"{g.name} is {g.value} {g.unit} (limit {g.limit}). {g.advice}" for g in self.gates if not g.passed
+        )
+
+
+def save_calibration(path: Path, calibration: Calibration) -> Path:
+    """Write an accepted calibration to ``path``, a refused one to ``<stem>.refused.json``; return the file written."""
+    written = path if calibration.is_accepted else path.with_name(f"{path.stem}.refused.json")
+    write_text(written, calibration.model_dump_json(indent=2, by_alias=True) + "\n")
+    return written
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a calibration; a refused one raises ``RefusedError``."""
+    calibration = load_json(Calibration, path, schema=SCHEMA)
+    if not calibration.is_accepted:
+        raise RefusedError(
+            f"this calibration was refused: {calibration.refusal()}", where=path, fix="Record a better calibration take"
+        )
+    return calibration

@@ -1,0 +1,1 @@
+"""Reading and writing what sensors and scanners produce: k4a MKV files, factory calibrations, scan folders."""

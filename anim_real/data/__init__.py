@@ -1,0 +1,1 @@
+"""From shards to batches. torch begins here."""

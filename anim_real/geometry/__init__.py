@@ -1,0 +1,1 @@
+"""Coordinate frames, cameras, depth images, distances: the mathematics every stage shares."""

@@ -1,0 +1,1 @@
+"""Scans: inspection, watertighting with fast winding numbers, regions, rendering."""

@@ -1,0 +1,1 @@
+"""HDF5 shards of aligned RGB-D/mesh pairs: schema, sampling, writing, reading, verification."""

@@ -1,0 +1,1 @@
+"""The training loop, losses, schedule, checkpoints and run records."""
