@@ -1,0 +1,271 @@
+"""The factory calibration that an Azure Kinect carries (``calibration.json``), without any SDK.
+
+The JSON stores intrinsics normalised by the calibration image with the origin at the image's corner;
+a camera of a mode is that, binned and cropped, with integer pixel centres. Traps: p2 stands before
+p1, translations are metres (the SDK's API gives millimetres), metric radius 0 means 1.7.
+Sources: the SDK's ``calibration.c``, ``mode_specific_calibration.c``, ``intrinsic_transformation.c``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from anim_real.errors import DataError
+from anim_real.geometry.cameras import Camera
+from anim_real.geometry.frames import Rigid
+
+CameraName = Literal["color", "depth"]
+_LOCATIONS = {"depth": "CALIBRATION_CameraLocationD0", "color": "CALIBRATION_CameraLocationPV0"}
+_PURPOSES = {"depth": "CALIBRATION_CameraPurposeDepth", "color": "CALIBRATION_CameraPurposePhotoVideo"}
+_INERTIAL = {
+    "accelerometer": "CALIBRATION_InertialSensorType_Accelerometer",
+    "gyro": "CALIBRATION_InertialSensorType_Gyro",
+}
+_MODEL = "CALIBRATION_LensDistortionModelBrownConrady"
+_DEFAULT_RADIUS = 1.7  # the SDK's value where the JSON says 0
+_ROTATION_TOLERANCE = 1e-3  # entries of R'R - I; beyond this the file is damaged,
+_EXACT_TOLERANCE = 2e-7  # below this it is float32 rounding and left as it is; between, the nearest rotation is taken
+
+# mode: size of the binned calibration image, crop offset in it, size of the mode's image; pixels
+MODES: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
+    "NFOV_2X2BINNED": ((512, 512), (96, 90), (320, 288)),
+    "NFOV_UNBINNED": ((1024, 1024), (192, 180), (640, 576)),
+    "WFOV_2X2BINNED": ((512, 512), (0, 0), (512, 512)),
+    "WFOV_UNBINNED": ((1024, 1024), (0, 0), (1024, 1024)),
+    "PASSIVE_IR": ((1024, 1024), (0, 0), (1024, 1024)),
+    "720P": ((1280, 960), (0, 120), (1280, 720)),
+    "1080P": ((1920, 1440), (0, 180), (1920, 1080)),
+    "1440P": ((2560, 1920), (0, 240), (2560, 1440)),
+    "1536P": ((2048, 1536), (0, 0), (2048, 1536)),
+    "2160P": ((3840, 2880), (0, 360), (3840, 2160)),
+    "3072P": ((4096, 3072), (0, 0), (4096, 3072)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactoryCamera:
+    """One camera as the factory measured it; independent of the mode.
+
+    Attributes:
+        cx, cy, fx, fy: normalised by the calibration image's width and height, origin at its corner.
+        distortion: (8,) ``k1 k2 p1 p2 k3 k4 k5 k6`` (OpenCV's order, not the JSON's).
+        metric_radius: largest valid undistorted radius; 0 stands for 1.7.
+        width, height: calibration image in pixels.
+        rotation: (3, 3), translation: (3,) metres; from the depth camera's frame to this camera's.
+    """
+
+    cx: float
+    cy: float
+    fx: float
+    fy: float
+    distortion: np.ndarray
+    metric_radius: float
+    width: int
+    height: int
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def pixel_camera(self, mode: str, *, check_radius: bool = True) -> Camera:
+        """Camera of a mode; Orbbec's library leaves ``check_radius`` off."""
+        (binned_x, binned_y), (left, top), (width, height) = MODES[mode]
+        cy, fy = self.cy, self.fy
+        if self.width * 9 // 16 == self.height:  # legacy 16:9 calibration of the 4:3 sensor
+            cy, fy = (cy * 2304 + 384) / 3072, fy * 2304 / 3072
+        radius = (self.metric_radius or _DEFAULT_RADIUS) if check_radius else np.inf
+        return Camera(
+            width=width,
+            height=height,
+            fx=self.fx * binned_x,
+            fy=fy * binned_y,
+            cx=self.cx * binned_x - left - 0.5,  # the half pixel: corner origin to pixel centres
+            cy=cy * binned_y - top - 0.5,
+            distortion=self.distortion,
+            max_radius=radius,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactoryCalibration:
+    """Both cameras of a device, its IMU, and what else the file holds.
+
+    Attributes:
+        depth_camera, color_camera: the cameras; their poses are given in the depth camera's frame.
+        T_accelerometer_depth, T_gyro_depth: depth camera to IMU frames, metres; None if not given.
+        serial: the device's serial number, empty if not given.
+        document: the JSON document that ``to_json`` starts from; keys we do not interpret survive.
+    """
+
+    depth_camera: FactoryCamera
+    color_camera: FactoryCamera
+    T_accelerometer_depth: Rigid | None = None
+    T_gyro_depth: Rigid | None = None
+    serial: str = ""
+    document: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def T_color_depth(self) -> Rigid:
+        """Depth camera frame to colour camera frame, metres."""
+        T_depth_base = Rigid.from_parts("depth", "base", self.depth_camera.rotation, self.depth_camera.translation)
+        T_color_base = Rigid.from_parts("color", "base", self.color_camera.rotation, self.color_camera.translation)
+        return T_color_base @ T_depth_base.inverse()
+
+    def camera(self, name: CameraName, mode: str, *, check_radius: bool = True) -> Camera:
+        """Camera ``color`` or ``depth`` in one of its modes, pixels.
+
+        Raises:
+            DataError: no such mode of that camera.
+        """
+        if mode not in MODES or mode.endswith("P") != (name == "color"):
+            raise DataError(
+                f"the {name} camera has no mode {mode!r}", where="calibration.json", fix=f"Known: {', '.join(MODES)}"
+            )
+        source = self.color_camera if name == "color" else self.depth_camera
+        return source.pixel_camera(mode, check_radius=check_radius)
+
+    def to_json(self) -> bytes:
+        """Bytes of a ``calibration.json`` of the device's schema; ``parse_calibration`` reads the same values back."""
+        document = json.loads(json.dumps(self.document)) if self.document else {"CalibrationInformation": {}}
+        information = document["CalibrationInformation"]
+        cameras = {entry["Location"]: entry for entry in information.get("Cameras", [])}
+        information["Cameras"] = [
+            _camera_entry("depth", self.depth_camera, cameras.get(_LOCATIONS["depth"], {})),
+            _camera_entry("color", self.color_camera, cameras.get(_LOCATIONS["color"], {})),
+        ]
+        poses = {"gyro": self.T_gyro_depth, "accelerometer": self.T_accelerometer_depth}
+        inertial = {entry["SensorType"]: entry for entry in information.get("InertialSensors", [])}
+        information["InertialSensors"] = [
+            {
+                **inertial.get(_INERTIAL[name], {}),
+                "Rt": _pose_entry(pose.rotation, pose.translation),
+                "SensorType": _INERTIAL[name],
+            }
+            for name, pose in poses.items()
+            if pose is not None
+        ]
+        information.setdefault("Metadata", {})["SerialId"] = self.serial
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def parse_calibration(raw: bytes) -> FactoryCalibration:
+    """Read a factory calibration.
+
+    Raises:
+        DataError: not JSON, NaN, a key missing or of the wrong form, impossible values, or translations in millimetres.
+    """
+    try:
+        document = json.loads(raw.rstrip(b"\0"), parse_constant=_refuse_constant)
+        information = document["CalibrationInformation"]
+        cameras = {entry["Location"]: entry for entry in information["Cameras"]}
+        depth = _parse_camera("depth", cameras[_LOCATIONS["depth"]])
+        color = _parse_camera("color", cameras[_LOCATIONS["color"]])
+        inertial = {entry["SensorType"]: entry["Rt"] for entry in information.get("InertialSensors", [])}
+        serial = str(information.get("Metadata", {}).get("SerialId", ""))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"is not JSON ({error})", where="calibration.json", fix="Copy it from the device again"
+        ) from error
+    except KeyError as error:
+        raise DataError(f"has no {error.args[0]!r}", where="calibration.json") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"is not a factory calibration ({error})", where="calibration.json") from error
+    return FactoryCalibration(
+        depth_camera=depth,
+        color_camera=color,
+        T_accelerometer_depth=_inertial_pose(inertial, "accelerometer"),
+        T_gyro_depth=_inertial_pose(inertial, "gyro"),
+        serial=serial,
+        document=document,
+    )
+
+
+def _parse_camera(name: str, entry: dict[str, Any]) -> FactoryCamera:
+    where = f"calibration.json:{name}"
+    model = entry["Intrinsics"]["ModelType"]
+    if model != _MODEL:
+        raise DataError(f"lens model {model!r} is not supported (pre-production device)", where=where)
+    parameters = np.array(entry["Intrinsics"]["ModelParameters"], dtype=np.float64)
+    if parameters.shape != (14,):
+        raise DataError(f"needs 14 lens parameters, got {parameters.shape}", where=where)
+    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, codx, cody, p2, p1 = parameters
+    if not np.isfinite(parameters).all() or min(fx, fy) <= 0:
+        raise DataError(f"impossible lens parameters {parameters.tolist()}", where=where)
+    if codx or cody:
+        raise DataError("a centre of distortion other than 0 is not supported", where=where)
+    width, height = int(entry["SensorWidth"]), int(entry["SensorHeight"])
+    if name == "color" and width * 9 // 16 != height and width * 3 // 4 != height:
+        raise DataError(f"calibration image {width}x{height} is neither 16:9 nor 4:3", where=where)
+    if name == "depth" and (width, height) != (1024, 1024):
+        raise DataError(f"calibration image {width}x{height} is not 1024x1024", where=where)
+    rotation, translation = _parse_pose(entry["Rt"], where)
+    radius = float(entry.get("MetricRadius", 0.0))
+    if not np.isfinite(radius) or radius < 0:
+        raise DataError(f"metric radius {radius} is impossible", where=where)
+    return FactoryCamera(
+        cx=float(cx),
+        cy=float(cy),
+        fx=float(fx),
+        fy=float(fy),
+        distortion=np.array([k1, k2, p1, p2, k3, k4, k5, k6]),
+        metric_radius=radius,
+        width=width,
+        height=height,
+        rotation=rotation,
+        translation=translation,
+    )
+
+
+def _parse_pose(entry: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarray]:
+    rotation = np.array(entry["Rotation"], dtype=np.float64)
+    translation = np.array(entry["Translation"], dtype=np.float64)
+    if rotation.shape != (9,) or translation.shape != (3,):
+        raise DataError("needs 9 numbers of rotation and 3 of translation", where=where)
+    if not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
+        raise DataError("its pose is not finite", where=where)
+    if np.abs(translation).max() > 1.0:
+        raise DataError(
+            f"translation {translation.tolist()} is longer than a metre inside one device", where=where,
+            fix="The file keeps metres; divide by 1000 if it was written in millimetres",
+        )  # fmt: skip
+    rotation = rotation.reshape(3, 3)
+    error = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    if error > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+        raise DataError("its rotation is not a rotation", where=where)
+    if error > _EXACT_TOLERANCE:
+        left, _, right = np.linalg.svd(rotation)
+        rotation = left @ right
+    return rotation, translation
+
+
+def _inertial_pose(poses: dict[str, Any], name: str) -> Rigid | None:
+    entry = poses.get(_INERTIAL[name])
+    if entry is None:
+        return None
+    rotation, translation = _parse_pose(entry, f"calibration.json:{name}")
+    return Rigid.from_parts(name, "depth", rotation, translation)
+
+
+def _camera_entry(name: str, camera: FactoryCamera, entry: dict[str, Any]) -> dict[str, Any]:
+    k1, k2, p1, p2, k3, k4, k5, k6 = (float(value) for value in camera.distortion)
+    parameters = [camera.cx, camera.cy, camera.fx, camera.fy, k1, k2, k3, k4, k5, k6, 0.0, 0.0, p2, p1]
+    return {
+        **entry,
+        "Intrinsics": {"ModelParameterCount": 14, "ModelParameters": parameters, "ModelType": _MODEL},
+        "Location": _LOCATIONS[name],
+        "Purpose": _PURPOSES[name],
+        "MetricRadius": float(camera.metric_radius),
+        "Rt": _pose_entry(camera.rotation, camera.translation),
+        "SensorHeight": camera.height,
+        "SensorWidth": camera.width,
+    }
+
+
+def _pose_entry(rotation: np.ndarray, translation: np.ndarray) -> dict[str, list[float]]:
+    return {"Rotation": np.asarray(rotation).ravel().tolist(), "Translation": np.asarray(translation).ravel().tolist()}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
