@@ -1,0 +1,147 @@
+"""What ``inspect`` tells about recordings, takes and factory calibrations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anim_real.specs import load_toml
+
+Description = tuple[dict[str, Any], list[str]]
+
+
+def describe_recording(path: Path, *, decode: bool = False) -> Description:
+    """A recording: device, modes, captures, clock, IMU, damage; with ``decode`` its images too."""
+    from anim_real.capture.k4a_mkv import open_recording
+
+    with open_recording(path) as recording:
+        info = recording.info
+        stamps = recording.stamps()
+        record: dict[str, Any] = asdict(info) | {
+            "first_time_us": int(stamps.time_us[0]),
+            "last_time_us": int(stamps.time_us[-1]),
+            "is_damaged": info.is_damaged,
+        }
+        lines = [
+            f"  device      serial {info.serial or '?'}, firmware colour {info.color_firmware or '?'},"
+            f" depth {info.depth_firmware or '?'}",
+            f"  colour      {_mode(info.color_format, info.color_mode, info.color_size)}",
+            f"  depth       {_mode(None, info.depth_mode, info.depth_size)}",
+            f"  trigger     {info.sync_mode}, {info.fps} fps, depth delay {info.depth_delay_us} µs,"
+            f" subordinate delay {info.subordinate_delay_us} µs",
+            f"  captures    {info.num_captures}, of them {info.num_incomplete} incomplete;"
+            f" {info.num_dropped} dropped by the device",
+            f"  device time {stamps.time_us[0]} to {stamps.time_us[-1]} µs (start offset {info.start_offset_us} µs"
+            f" from {info.start_offset_source}, length {info.length_us / 1e6:.3f} s)",
+            f"  imu         {info.num_imu_samples} samples",
+            f"  calibration {'attached' if info.has_calibration else 'missing'}",
+        ]
+        if info.is_damaged:
+            lines.append(
+                f"  DAMAGED     {info.missing_bytes} bytes missing, {info.skipped_bytes} unreadable,"
+                f" {info.num_cut_frames} images cut, {'never closed' if info.is_unfinished else 'closed'};"
+                " the rest was salvaged"
+            )
+        if decode:
+            decoded = _decoded(recording)
+            record |= decoded
+            lines.append(
+                f"  images      {decoded['num_corrupt_color']} corrupt colour, {decoded['num_corrupt_depth']} corrupt"
+                f" depth, {decoded['num_bad_clusters']} clusters with a wrong checksum;"
+                f" depth coverage {decoded['depth_coverage']:.1%}, median {decoded['median_depth_mm']:.0f} mm"
+            )
+    return record, lines
+
+
+def describe_take(path: Path) -> Description:
+    """A take folder: its spec and what was recorded."""
+    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.take import load_take
+
+    take = load_take(path)
+    captures: dict[str, int] = {}
+    for sensor, recording_path in take.recordings.items():
+        with open_recording(recording_path) as recording:
+            captures[sensor] = recording.info.num_captures
+    spec = take.spec
+    num_pulses = 0 if take.pulse_index is None else len(take.pulse_index)
+    record = spec.model_dump(mode="json", by_alias=True) | {
+        "num_captures": captures,
+        "num_scan_frames": len(take.scan_index),
+        "num_scans": len(take.scan_paths),
+        "num_pulses": num_pulses,
+        "has_led": take.led is not None,
+    }
+    consent = "none" if spec.consent is None else f"{', '.join(spec.consent.scope)} ({spec.consent.licence})"
+    lines = [
+        f"  take        {spec.take_id} ({spec.kind}), rig {spec.rig}",
+        f"  subject     {spec.subject}, action {spec.action or '-'}",
+        f"  consent     {consent}",
+        *(f"  sensor {sensor:<5}{count} captures" for sensor, count in captures.items()),
+        f"  scanner     {len(take.scan_index)} frames, {len(take.scan_paths)} meshes,"
+        f" LED {'no' if take.led is None else 'yes'}",
+        f"  triggers    {num_pulses} pulses",
+    ]
+    return record, lines
+
+
+def describe_takes(path: Path) -> Description:
+    """A folder of takes: one line each."""
+    from anim_real.take import TakeSpec, find_takes
+
+    specs = {str(folder.relative_to(path)): load_toml(TakeSpec, folder / "take.toml") for folder in find_takes(path)}
+    record = {"takes": {name: spec.model_dump(mode="json", by_alias=True) for name, spec in specs.items()}}
+    return record, [f"  {name:<24} {spec.kind:<12} {spec.subject:<12} {spec.action}" for name, spec in specs.items()]
+
+
+def describe_factory(path: Path) -> Description:
+    """Describe a factory calibration: both cameras at full resolution and their distance."""
+    from anim_real.calibration import CameraModel, RigidModel
+    from anim_real.capture.k4a_calibration import parse_calibration
+
+    factory = parse_calibration(path.read_bytes())
+    color, depth = factory.camera("color", "1536P"), factory.camera("depth", "WFOV_UNBINNED")
+    record = {
+        "serial": factory.serial,
+        "color": CameraModel.of(color, "1536P").model_dump(),
+        "depth": CameraModel.of(depth, "WFOV_UNBINNED").model_dump(),
+        "T_color_depth": RigidModel.of(factory.T_color_depth).model_dump(),
+    }
+    baseline_mm = float(np.linalg.norm(factory.T_color_depth.translation)) * 1e3
+    lines = [
+        f"  factory calibration of device {factory.serial or '?'}",
+        f"  colour 1536P f {color.fx:.2f} {color.fy:.2f} c {color.cx:.2f} {color.cy:.2f} px",
+        f"  depth WFOV_UNBINNED f {depth.fx:.2f} {depth.fy:.2f} c {depth.cx:.2f} {depth.cy:.2f} px",
+        f"  depth to colour {baseline_mm:.2f} mm",
+    ]
+    return record, lines
+
+
+def _decoded(recording: Any) -> dict[str, Any]:
+    """Figures that need every image."""
+    corrupt_color = corrupt_depth = 0
+    coverage: list[float] = []
+    medians: list[float] = []
+    stamps = recording.stamps()
+    for frame in recording.captures():
+        corrupt_color += frame.color is None and stamps.color_time_us[frame.index] >= 0
+        corrupt_depth += frame.depth_mm is None and stamps.depth_time_us[frame.index] >= 0
+        if frame.depth_mm is not None:
+            coverage.append(float((frame.depth_mm > 0).mean()))
+            medians.append(float(np.median(frame.depth_mm[frame.depth_mm > 0])) if coverage[-1] else 0.0)
+    return {
+        "num_corrupt_color": int(corrupt_color),
+        "num_corrupt_depth": int(corrupt_depth),
+        "num_bad_clusters": recording.num_bad_clusters(),
+        "depth_coverage": float(np.mean(coverage)) if coverage else 0.0,
+        "median_depth_mm": float(np.median(medians)) if medians else 0.0,
+    }
+
+
+def _mode(color_format: str | None, mode: str | None, size: tuple[int, int] | None) -> str:
+    if mode is None or size is None:
+        return "none"
+    return f"{mode} {size[0]}x{size[1]}{'' if color_format is None else f' {color_format}'}"
