@@ -114,6 +114,9 @@ class ClockMap(Spec):
         num_observations: how many stamps the map rests on.
         lag_margin: log-likelihood (nats) by which the integer lag beats the next best; None if none was searched.
         method: ``led``, ``triggers``, ``motion`` or ``calibration``.
+        offset_sigma_us, drift_sigma_ppm: one standard deviation of the two estimates, where known.
+        latency_us: where both systems expose on the same pulses, the constant time (destination clock) from
+            a destination stamp to the nearest source stamp, in ±half a frame; None where there are no pulses.
     """
 
     src: str
@@ -125,6 +128,9 @@ class ClockMap(Spec):
     num_observations: int = Field(ge=0)
     lag_margin: float | None = None
     method: Literal["led", "triggers", "motion", "calibration"]
+    offset_sigma_us: float | None = Field(default=None, ge=0)
+    drift_sigma_ppm: float | None = Field(default=None, ge=0)
+    latency_us: float | None = None
 
     def to_dst(self, time_us: ArrayLike) -> NDArray[np.float64]:
         """Map source times (µs) to destination times (µs)."""

@@ -1,0 +1,52 @@
+"""Reading the scanner's meshes: the file's unit becomes metres, checked against the size of a person or target.
+
+The frame stays the scanner's own (``scan``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from anim_real.errors import DataError
+from anim_real.mesh import Mesh, load_mesh
+from anim_real.rig import METRES_PER_UNIT, ScannerSpec
+
+PLAUSIBLE_M = (0.08, 6.0)  # largest extent: a hand-sized target to a person with raised arms and stray pieces
+_CORE_SHARE = 0.02  # of the vertices at either end may be stray pieces far away
+
+
+def load_scan(path: Path, scanner: ScannerSpec) -> Mesh:
+    """Read one scan in metres.
+
+    Args:
+        path: OBJ, PLY, GLB or STL in the scanner's unit.
+        scanner: the rig's scanner, which states the unit.
+
+    Raises:
+        NotFoundError: no such file.
+        DataError: not a mesh, or its size in metres cannot be a person or target: the unit is wrong.
+    """
+    mesh = load_mesh(path)
+    extent_units = _core_extent(mesh)
+    extent_m = extent_units * scanner.metres_per_unit
+    if not PLAUSIBLE_M[0] <= extent_m <= PLAUSIBLE_M[1]:
+        fitting = [
+            unit
+            for unit, factor in METRES_PER_UNIT.items()
+            if PLAUSIBLE_M[0] <= extent_units * factor <= PLAUSIBLE_M[1]
+        ]
+        advice = f"scanner.unit = {fitting[0]!r} would fit" if fitting else "no unit fits; is this a scan?"
+        raise DataError(
+            f"spans {extent_m:.4g} m when read as {scanner.unit!r}",
+            where=path,
+            fix=f"Check the key scanner.unit in the rig: {advice}",
+        )
+    return mesh.scaled(scanner.metres_per_unit)
+
+
+def _core_extent(mesh: Mesh) -> float:
+    """Largest side (file units) of the box that holds all but the stray vertices."""
+    low, high = np.quantile(mesh.vertices, [_CORE_SHARE, 1.0 - _CORE_SHARE], axis=0)
+    return float((high - low).max())
