@@ -1,0 +1,86 @@
+"""Close a raw scan: mend it, fill its holes where its winding number is 0.5, and say what was changed.
+
+The result is closed, manifold and consistently oriented, in metres, with the scan's colours. A scan of
+which too much would have to be invented is refused (exit 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from anim_real.console import Console, Result
+from anim_real.errors import ConfigError, DataError
+from anim_real.files import refuse_existing, write_json
+
+_SCHEMA = "anim-real/watertight-report/1"
+_SIZES_M = (0.05, 4.0)  # a hand .. a person with raised arms on a box
+_RESOLUTIONS = (16, 2048)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of ``watertight``."""
+
+    scan: tyro.conf.Positional[Path]
+    """mesh file: OBJ, PLY, GLB or STL"""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """mesh to write: PLY, GLB or OBJ, in metres"""
+    unit: Literal["m", "cm", "mm"] = "m"
+    """what one unit of the file is"""
+    resolution: int = 512
+    """lattice cells along the longest side"""
+    report: Path | None = None
+    """JSON file for the report"""
+    max_invented: float = 0.4
+    """refuse when a larger share of the surface is invented"""
+
+
+def run(arguments: Arguments, console: Console) -> Result:
+    """Close the scan and write it."""
+    _check(arguments)
+    from anim_real.mesh import load_mesh, save_mesh
+    from anim_real.meshes.watertight import make_watertight
+    from anim_real.rig import METRES_PER_UNIT
+
+    scan = load_mesh(arguments.scan).scaled(METRES_PER_UNIT[arguments.unit])
+    extent = float((scan.vertices.max(0) - scan.vertices.min(0)).max())
+    if not _SIZES_M[0] <= extent <= _SIZES_M[1]:
+        raise DataError(
+            f"is {extent:.4g} m large when its unit is {arguments.unit}; expected {_SIZES_M[0]} to {_SIZES_M[1]} m",
+            where=arguments.scan,
+            fix="Set --unit m, cm or mm",
+        )
+    console.say(
+        f"closing {arguments.scan.name}: {len(scan.faces)} faces, {extent:.3f} m, resolution {arguments.resolution}"
+    )
+    try:
+        result = make_watertight(scan, resolution=arguments.resolution, max_invented_share=arguments.max_invented)
+    except DataError as error:
+        raise type(error)(error.what, where=arguments.scan, fix=error.fix) from error
+    save_mesh(arguments.output, result.mesh)
+    record = {"schema": _SCHEMA, "scan": arguments.scan.name, "unit": arguments.unit, **result.report.record()}
+    if arguments.report is not None:
+        write_json(arguments.report, record)
+    return Result(path=arguments.output, record=record, lines=result.report.lines())
+
+
+def _check(arguments: Arguments) -> None:
+    if not _RESOLUTIONS[0] <= arguments.resolution <= _RESOLUTIONS[1]:
+        raise ConfigError(
+            f"{arguments.resolution} is outside {_RESOLUTIONS[0]} to {_RESOLUTIONS[1]}", where="--resolution"
+        )
+    if not 0.0 <= arguments.max_invented <= 1.0:
+        raise ConfigError(f"{arguments.max_invented} is not a share between 0 and 1", where="--max-invented")
+    if arguments.output.suffix.lower() not in (".ply", ".glb", ".obj"):
+        raise ConfigError(
+            f"cannot write {arguments.output.suffix!r}", where=arguments.output, fix="Use .ply, .glb or .obj"
+        )
+    refuse_existing(arguments.output)
+    if arguments.report is not None:
+        if arguments.report.suffix.lower() != ".json":
+            raise ConfigError("the report is JSON", where=arguments.report, fix="End its name in .json")
+        refuse_existing(arguments.report)

@@ -1,0 +1,112 @@
+"""Cubic lattices that are never stored densely: keys of lattice points, cells and neighbours.
+
+Rule: lattice point (i, j, k) lies at ``origin + cell_m * (i, j, k)``; cell (i, j, k) is the cube between
+lattice points (i, j, k) and (i+1, j+1, k+1). Values live on lattice points (corners), never on cell centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Keys = NDArray[np.int64]
+_AXIS_BITS = 21  # three axes fit in 63 bits
+_LIMIT = 1 << _AXIS_BITS
+CORNERS = np.array([[c & 1, c >> 1 & 1, c >> 2 & 1] for c in range(8)], dtype=np.int64)  # corner c = x + 2 y + 4 z
+_MORTON_BITS = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lattice:
+    """A cubic lattice whose points are addressed by one integer key.
+
+    Attributes:
+        origin: (3,) position of lattice point (0, 0, 0).
+        cell_m: edge length of a cell, in the unit of the points.
+        shape: number of lattice points along x, y, z; at most 2^21 each.
+    """
+
+    origin: Array
+    cell_m: float
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        assert self.cell_m > 0
+        assert all(2 <= size <= _LIMIT for size in self.shape)
+
+    @classmethod
+    def around(cls, low: ArrayLike, high: ArrayLike, *, cell_m: float, padding_cells: int) -> Lattice:
+        """Lattice that covers the box low..high (3,) with at least ``padding_cells`` cells around it.
+
+        The box is centred, so that the result moves with the box (translation invariance).
+        """
+        low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+        num_cells = np.ceil((high - low) / cell_m).astype(int) + 2 * padding_cells
+        origin = (low + high) / 2 - num_cells * cell_m / 2
+        shape = (int(num_cells[0]) + 1, int(num_cells[1]) + 1, int(num_cells[2]) + 1)
+        return cls(origin=origin, cell_m=float(cell_m), shape=shape)
+
+    @property
+    def strides(self) -> Keys:
+        """(3,) what one step along x, y, z adds to a key."""
+        return np.array([1, self.shape[0], self.shape[0] * self.shape[1]], dtype=np.int64)
+
+    @property
+    def corner_offsets(self) -> Keys:
+        """(8,) what to add to a cell's key to get its corners' keys, corner c = x + 2 y + 4 z."""
+        return CORNERS @ self.strides
+
+    def keys(self, index: NDArray[np.int64]) -> Keys:
+        """(...) keys of lattice indices (..., 3)."""
+        return index @ self.strides
+
+    def index(self, keys: Keys) -> NDArray[np.int64]:
+        """(..., 3) lattice indices of keys (...)."""
+        plane, x = np.divmod(keys, self.shape[0])
+        z, y = np.divmod(plane, self.shape[1])
+        return np.stack([x, y, z], -1)
+
+    def points(self, keys: Keys) -> Array:
+        """(..., 3) positions of lattice points."""
+        return self.origin + self.cell_m * self.index(keys)
+
+    def cells_of(self, points: ArrayLike) -> Keys:
+        """(...) key of the cell that holds each of points (..., 3); points must lie on the lattice."""
+        index = np.floor((np.asarray(points) - self.origin) / self.cell_m).astype(np.int64)
+        return self.keys(np.clip(index, 0, np.array(self.shape) - 2))
+
+    def touches_border(self, cell_keys: Keys) -> bool:
+        """Whether any of the cells lies at the outer layer of the lattice."""
+        index = self.index(cell_keys)
+        return bool(((index <= 0) | (index >= np.array(self.shape) - 2)).any())
+
+
+def unique_keys(keys: Keys) -> Keys:
+    """Sorted distinct keys of any shape; several times faster than ``np.unique``, which hashes integers."""
+    ordered = np.sort(keys, axis=None)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+def morton_order(points: ArrayLike) -> NDArray[np.int64]:
+    """(P,) order that visits points (P, 3) along a Z-curve, so that neighbours in it are neighbours in space."""
+    positions = np.asarray(points, dtype=np.float64)
+    low, extent = positions.min(0), np.ptp(positions, axis=0).max()
+    scaled = (positions - low) * ((2**_MORTON_BITS - 1) / max(float(extent), 1e-300))
+    x, y, z = (_spread(axis) for axis in scaled.astype(np.uint64).T)
+    return np.argsort(x | y << np.uint64(1) | z << np.uint64(2), kind="stable")
+
+
+def _spread(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Put two zero bits between the 21 low bits (the usual magic numbers of Morton codes)."""
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        value = (value | value << np.uint64(shift)) & np.uint64(mask)
+    return value

@@ -1,0 +1,1 @@
+"""Tests of anim_real.meshes."""
