@@ -1,0 +1,109 @@
+"""Make scans watertight, align frames to them, sample labelled points and pack HDF5 shards.
+
+Reads a manifest and the takes it names. Resumes where an earlier run of the same command stopped;
+the folder is a data set once dataset.json is in it. Scans or frames that fail are listed (exit 3).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from anim_real.console import Console, Result
+from anim_real.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anim_real.shards.plan import Outcome, Remainder
+    from anim_real.shards.schema import DatasetRecord
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of ``build-shards``."""
+
+    manifest: tyro.conf.Positional[Path]
+    """manifest JSON that ingest wrote"""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """folder of the data set"""
+    calibration: Path | None = None
+    """the calibration the manifest was made with; default: where the manifest says it lies"""
+    size: int = 512
+    """side of the square crops in pixels"""
+    resolution: int = 256
+    """cells along the longest side of the watertight grid"""
+    points: int = 200_000
+    """labelled points per scan"""
+    color: Literal["jpeg", "raw"] = "jpeg"
+    """how colour is stored: JPEG of quality 95, or raw"""
+    seed: int = 0
+    """of the sampling"""
+    workers: int = 0
+    """processes; 0 = one per core"""
+    dry_run: bool = False
+    """only say what would be packed"""
+
+
+def run(arguments: Arguments, console: Console) -> Result:
+    """Build the data set; return its record and what failed."""
+    check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution)
+    from anim_real.commands.aligned_pairs import PairOptions, pair_outcome
+    from anim_real.commands.pair_sources import build_plan, load_sources, remaining_tasks
+    from anim_real.commands.workers import Workers
+    from anim_real.shards.pack import pack_dataset
+
+    options = PairOptions(
+        size=arguments.size,
+        resolution=arguments.resolution,
+        num_points=arguments.points,
+        color=arguments.color,
+        seed=arguments.seed,
+    )
+    sources = load_sources(arguments.manifest, arguments.calibration)
+    plan = build_plan(sources, options)
+    if arguments.dry_run:
+        lines = tuple(f"{take.take}: {take.num_scans} scans of {take.subject}" for take in plan.takes)
+        return Result(record={"build_key": plan.build_key, "num_takes": len(plan.takes)}, lines=lines)
+    with Workers(pair_outcome, arguments.workers or os.cpu_count() or 1) as workers:
+
+        def outcomes(left: list[Remainder]) -> Iterable[Outcome]:
+            total = sum(remainder.plan.num_scans - remainder.num_done for remainder in left)
+            return console.progress(workers.in_order(remaining_tasks(sources, options, left)), "scans", total=total)
+
+        record = pack_dataset(arguments.output, plan, outcomes)
+    return packed_result(arguments.output, record)
+
+
+def check_numbers(size: int, points: int, workers: int, resolution: int) -> None:
+    """Refuse sizes that cannot be meant."""
+    if not 32 <= size <= 4096:
+        raise ConfigError(f"{size} is not in 32..4096", where="--size")
+    if not 100 <= points <= 10_000_000:
+        raise ConfigError(f"{points} is not in 100..10000000", where="--points")
+    if not 16 <= resolution <= 1024:
+        raise ConfigError(f"{resolution} is not in 16..1024", where="--resolution")
+    if workers < 0:
+        raise ConfigError(f"{workers} is negative", where="--workers", fix="0 means one per core")
+
+
+def packed_result(folder: Path, record: DatasetRecord) -> Result:
+    """What a command that packed a data set answers."""
+    num_bytes = sum(entry.bytes for entry in record.shards)
+    lines = [
+        f"{split}: {count.subjects} subjects, {count.frames} frames, {count.scans} scans, {count.points} points"
+        for split, count in record.counts.items()
+        if count.shards
+    ]
+    lines.append(f"{len(record.shards)} shards, {num_bytes / 1e6:.1f} MB, {len(record.failures)} failures")
+    facts = {
+        "counts": {split: count.model_dump() for split, count in record.counts.items()},
+        "num_shards": len(record.shards),
+        "bytes": num_bytes,
+        "build_key": record.build_key,
+    }
+    failures = tuple(f"{failure.take} {failure.item}: {failure.reason}" for failure in record.failures)
+    return Result(path=folder, record=facts, lines=tuple(lines), failures=failures)
