@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "score reconstructions against the scans (CD, P2S, Normal, IoU)",
     "inspect": "show what any file of the project holds",
     "export": "write a recording's frames as images, point clouds and intrinsics",
+    "watertight": "make one scan watertight and say what was changed",
     "validate": "check a data set's bytes, schema and geometry",
     "demo": "run the whole job on the virtual studio and on real files, with a report",
     "doctor": "check this machine: packages, libraries, GPU, shipped files",

@@ -16,12 +16,15 @@ from anim_real.files import write_text
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #1b1f24; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+body { color: #1b1f24; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #d0d7de; }
-table { border-collapse: collapse; margin: .8rem 0; } th, td { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; }
+table { border-collapse: collapse; margin: .8rem 0; }
+th, td { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; } th { background: #f6f8fa; }
 figure { display: inline-block; margin: .4rem .6rem .4rem 0; vertical-align: top; max-width: 100%; }
-figure img { max-width: 100%; border: 1px solid #d0d7de; } figcaption { font-size: .85rem; color: #57606a; max-width: 60ch; }
+figure img { max-width: 100%; border: 1px solid #d0d7de; }
+figcaption { font-size: .85rem; color: #57606a; max-width: 60ch; }
 .good { color: #1a7f37; } .bad { color: #cf222e; }
 """
 
@@ -97,7 +100,9 @@ def histogram(values: ArrayLike, label: str, *, bins: int = 60) -> Any:
     figure, axes = plt.subplots(figsize=(4.6, 2.8))
     axes.hist(values, bins=bins, color="#4c78a8")
     if values.size:
-        axes.set_title(f"median {np.median(values):.3g}, 95 % of |·| below {np.percentile(np.abs(values), 95):.3g}", fontsize=9)
+        axes.set_title(
+            f"median {np.median(values):.3g}, 95 % of |·| below {np.percentile(np.abs(values), 95):.3g}", fontsize=9
+        )
     axes.set_xlabel(label)
     axes.set_ylabel("count")
     return figure
@@ -116,18 +121,6 @@ def curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], x_label: str, y_la
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
-
-
-def depth_overlay(color: NDArray[np.uint8], depth_mm: NDArray[np.uint16], *, opacity: float = 0.55) -> NDArray[np.uint8]:
-    """Blend a depth image (H, W) in millimetres, colour-coded near to far, over an (H, W, 3) image."""
-    colormap = _pyplot().get_cmap("turbo")
-    is_valid = depth_mm > 0
-    blended = color.astype(np.float64)
-    if is_valid.any():
-        near, far = np.percentile(depth_mm[is_valid], (2, 98))
-        coded = colormap(np.clip((depth_mm - near) / max(far - near, 1.0), 0.0, 1.0))[..., :3] * 255.0
-        blended[is_valid] = (1 - opacity) * blended[is_valid] + opacity * coded[is_valid]
-    return blended.round().astype(np.uint8)
 
 
 def side_by_side(images: Sequence[NDArray[np.uint8]], *, gap_px: int = 4) -> NDArray[np.uint8]:

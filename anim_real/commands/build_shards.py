@@ -51,9 +51,9 @@ class Arguments:
 def run(arguments: Arguments, console: Console) -> Result:
     """Build the data set; return its record and what failed."""
     check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution)
-    from anim_real.commands.aligned_pairs import PairOptions, pair_outcome
-    from anim_real.commands.pair_sources import build_plan, load_sources, remaining_tasks
-    from anim_real.commands.workers import Workers
+    from anim_real.commands.jobs.aligned_pairs import PairOptions, pair_outcome
+    from anim_real.commands.jobs.pair_sources import build_plan, load_sources, remaining_tasks
+    from anim_real.commands.jobs.workers import Workers
     from anim_real.shards.pack import pack_dataset
 
     options = PairOptions(

@@ -17,7 +17,7 @@ from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, ConfigError, ConsentError, DataError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from anim_real.commands.take_pairs import PairingSetup, TakePairs
+    from anim_real.commands.jobs.take_pairs import PairingSetup, TakePairs
     from anim_real.manifest import Manifest
     from anim_real.splits import Split
     from anim_real.take import Take, TakeSpec
@@ -119,7 +119,7 @@ def _splits(arguments: Arguments, subjects: set[str], *, is_strict: bool = False
 def _load_setup(arguments: Arguments) -> tuple[PairingSetup, str, str]:
     """Rig and calibration that belong together; the rig's name as build-shards finds it again."""
     from anim_real.calibration import load_calibration
-    from anim_real.commands.take_pairs import PairingSetup
+    from anim_real.commands.jobs.take_pairs import PairingSetup
     from anim_real.rig import load_rig
     from anim_real.sync.audit import PairLimits
 
@@ -183,7 +183,7 @@ def _subject_takes(roots: tuple[Path, ...], console: Console) -> tuple[dict[Path
 
 
 def _ingest_take(folder: Path, output: Path, setup: PairingSetup, console: Console) -> TakePairs:
-    from anim_real.commands.take_pairs import pair_take
+    from anim_real.commands.jobs.take_pairs import pair_take
     from anim_real.take import load_take
 
     take: Take = load_take(folder)

@@ -20,7 +20,7 @@ from anim_real.console import Console, Result
 from anim_real.errors import ConfigError
 
 if TYPE_CHECKING:
-    from anim_real.commands.rendered_views import RenderTask
+    from anim_real.commands.jobs.rendered_views import RenderTask
     from anim_real.shards.plan import BuildPlan, Outcome, Remainder
 
 
@@ -73,8 +73,8 @@ def run(arguments: Arguments, console: Console) -> Result:
         raise ConfigError(f"{arguments.height} is not in 0.05..3 metres", where="--height")
     if not arguments.meshes:
         raise ConfigError("no mesh was given", where="meshes", fix="Name one or more mesh files")
-    from anim_real.commands.rendered_views import render_outcome
-    from anim_real.commands.workers import Workers
+    from anim_real.commands.jobs.rendered_views import render_outcome
+    from anim_real.commands.jobs.workers import Workers
     from anim_real.shards.pack import pack_dataset
 
     tasks, plan = _plan(arguments, console)
@@ -90,7 +90,7 @@ def run(arguments: Arguments, console: Console) -> Result:
 
 def _plan(arguments: Arguments, console: Console) -> tuple[dict[str, RenderTask], BuildPlan]:
     """Read every mesh once, so that a wrong unit is met before anything is written."""
-    from anim_real.commands.rendered_views import SENSOR
+    from anim_real.commands.jobs.rendered_views import SENSOR
     from anim_real.files import sha256_file
     from anim_real.shards.plan import BuildPlan, TakePlan, content_key
     from anim_real.shards.schema import SHARD_SCHEMA, TakeConsent
@@ -138,7 +138,7 @@ def _plan(arguments: Arguments, console: Console) -> tuple[dict[str, RenderTask]
 
 
 def _task(arguments: Arguments, path: Path, take: str) -> RenderTask:
-    from anim_real.commands.rendered_views import RenderTask, file_scale
+    from anim_real.commands.jobs.rendered_views import RenderTask, file_scale
     from anim_real.mesh import load_mesh
 
     mesh = load_mesh(path)

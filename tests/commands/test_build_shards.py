@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from anim_real.cli import main
-from anim_real.commands.aligned_pairs import pair_outcome
-from anim_real.commands.workers import Workers
+from anim_real.commands.jobs.aligned_pairs import pair_outcome
+from anim_real.commands.jobs.workers import Workers
 from anim_real.errors import DataError
 from anim_real.geometry.depth import unproject
 from anim_real.mesh import load_mesh, save_mesh

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anim_real.cli import main
-from anim_real.commands.rendered_views import CAMERA_DISTANCE_M, view_poses
+from anim_real.commands.jobs.rendered_views import CAMERA_DISTANCE_M, view_poses
 from anim_real.geometry.cameras import Camera, OrthographicCamera
 from anim_real.geometry.depth import unproject
 from anim_real.mesh import Mesh, save_mesh

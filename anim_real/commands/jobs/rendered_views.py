@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.commands.scan_units import scan_unit, stable_rng
+from anim_real.commands.jobs.scan_units import scan_unit, stable_rng
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera, OrthographicCamera
 from anim_real.geometry.frames import Rigid

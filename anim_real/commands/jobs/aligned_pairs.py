@@ -15,7 +15,7 @@ from anim_real.calibration import SensorCalibration
 from anim_real.capture.crop import person_crop
 from anim_real.capture.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
-from anim_real.commands.scan_units import scan_unit, stable_rng
+from anim_real.commands.jobs.scan_units import scan_unit, stable_rng
 from anim_real.errors import DataError, NotFoundError
 from anim_real.meshes.watertight import make_watertight
 from anim_real.rig import RigSpec

@@ -11,7 +11,7 @@ import pandas as pd
 
 from anim_real import __version__
 from anim_real.calibration import Calibration, load_calibration
-from anim_real.commands.aligned_pairs import LostTake, PairFrame, PairOptions, PairTask
+from anim_real.commands.jobs.aligned_pairs import LostTake, PairFrame, PairOptions, PairTask
 from anim_real.errors import ConsentError, DataError, NotFoundError
 from anim_real.files import inside, require_folder, sha256_file
 from anim_real.manifest import Manifest, ManifestTake, load_manifest

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anim_real.commands.inspect_recordings import Description, describe_factory, describe_take
+from anim_real.commands.inspect.recordings import Description, describe_factory, describe_take
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import read_json, require_file
 from anim_real.specs import Spec, load_toml

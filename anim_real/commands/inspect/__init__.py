@@ -43,8 +43,8 @@ def _description_of(path: Path, *, decode: bool) -> tuple[str, Callable[[Path], 
     """Name of the kind of ``path`` and the function that describes it."""
     from functools import partial
 
-    from anim_real.commands import inspect_records as known
-    from anim_real.commands.inspect_recordings import describe_recording, describe_takes
+    from anim_real.commands.inspect import records as known
+    from anim_real.commands.inspect.recordings import describe_recording, describe_takes
 
     if path.is_dir():
         for name, kind, describe in known.FOLDERS:

@@ -1,0 +1,127 @@
+"""The calibrate command: bad input ends in one clear line and nothing is written; a simulated take is solved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anim_real.cli import main
+
+TAKE_TOML = """
+schema = "anim-real/take/1"
+take_id = "calibration"
+kind = "{kind}"
+subject = "target"
+rig = "{rig}"
+"""
+
+
+def make_take(folder: Path, *, kind: str = "calibration", rig: str = "virtual") -> Path:
+    (folder / "scans").mkdir(parents=True)
+    (folder / "take.toml").write_text(TAKE_TOML.format(kind=kind, rig=rig))
+    (folder / "kinect-k0.mkv").write_bytes(b"not a recording")
+    (folder / "scans" / "timestamps.csv").write_text("frame_index,time_us\n0,0\n1,33333\n")
+    return folder
+
+
+def calibrate(take: Path, output: Path, *more: str) -> int:
+    return main(["calibrate", str(take), "--rig", "virtual", "-o", str(output), "--quiet", *more])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "code", "word"),
+    [
+        (lambda take: shutil.rmtree(take), 10, "no such take"),
+        (lambda take: (take / "take.toml").write_text(TAKE_TOML.format(kind="subject", rig="virtual")), 2, "kind"),
+        (
+            lambda take: (take / "take.toml").write_text(TAKE_TOML.format(kind="calibration", rig="other")),
+            2,
+            "--rig other",
+        ),
+        (lambda take: None, 4, "no scans"),
+        (lambda take: (take / "scans" / "frame-000001.ply").write_bytes(b"ply\n"), 4, "frame-000001.ply"),
+        (lambda take: (take / "scans" / "frame-000007.ply").write_bytes(b"ply\n"), 4, "no row"),
+        (lambda take: (take / "kinect-k0.mkv").unlink(), 10, "kinect"),
+    ],
+)
+def test_bad_takes_are_named(tmp_path, capsys, prepare, code, word):
+    take, output = make_take(tmp_path / "take"), tmp_path / "out.json"
+    prepare(take)
+    assert calibrate(take, output) == code
+    message = capsys.readouterr().err
+    assert word in message
+    assert "Traceback" not in message
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_unknown_names_list_the_known(tmp_path, capsys):
+    take = make_take(tmp_path / "take")
+    assert calibrate(take, tmp_path / "out.json", "--protocol", "none") == 10
+    assert "default" in capsys.readouterr().err
+
+
+def test_output_is_checked_before_any_work(tmp_path, capsys):
+    take = make_take(tmp_path / "take")
+    assert calibrate(take, tmp_path / "out.toml") == 2
+    (tmp_path / "out.json").write_text("mine")
+    assert calibrate(take, tmp_path / "out.json") == 2
+    assert (tmp_path / "out.json").read_text() == "mine"
+
+
+def test_a_scan_in_the_wrong_unit_is_refused(tmp_path, capsys):
+    from anim_real.calibrate.targets import load_target, target_mesh
+    from anim_real.mesh import save_mesh
+
+    take = make_take(tmp_path / "take")
+    save_mesh(take / "scans" / "frame-000001.glb", target_mesh(load_target("prism"), 512))  # metres; the rig says mm
+    assert calibrate(take, tmp_path / "out.json") == 4
+    assert "unit" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_simulated_take_is_solved_and_a_poor_one_refused(tmp_path, capsys):
+    """End to end from files alone; then the same take with two of its placements."""
+    from anim_real.calibrate.evidence import color_error_px, person_points, target_error_mm
+    from anim_real.calibration import load_calibration
+    from anim_real.studio.truth import load_truth
+
+    studio = tmp_path / "studio"
+    assert (
+        main(["simulate", "-o", str(studio), "--calibration-only", "--placements", "7", "--seed", "3", "--quiet"]) == 0
+    )
+    output = tmp_path / "out.json"
+    assert calibrate(studio / "takes" / "calibration", output, "--json") == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["path"] == str(output)
+    assert all(gate["passed"] for gate in record["gates"])
+    solved = load_calibration(output).sensors["k0"]
+    truth = load_truth(studio, "calibration").sensors["k0"]
+    points = person_points(np.zeros(3), np.array([0.0, 1.0, 0.0]))
+    true_pose = truth.T_color_depth.rigid().inverse() @ truth.T_color_scan.rigid()
+    pose = solved.T_color_depth.rigid().inverse() @ solved.T_color_scan.rigid()
+    assert target_error_mm(pose, true_pose, points).mean() < 2.5  # the pose alone; part of it the depth centre undoes
+    pixels = color_error_px(
+        solved.color.camera(), solved.T_color_scan.rigid(), truth.color.camera(), truth.T_color_scan.rigid(), points
+    )
+    assert np.nanmean(pixels) < 0.2
+    assert solved.clock is not None
+    assert (
+        abs(
+            solved.clock.offset_us
+            - float(truth.clock_to_scanner.to_dst(solved.clock.origin_us))
+            + solved.clock.origin_us
+        )
+        < 1000
+    )
+    scans = sorted((studio / "takes" / "calibration" / "scans").glob("frame-*"))
+    for path in scans[2:]:
+        path.unlink()
+    poor = tmp_path / "poor.json"
+    assert calibrate(studio / "takes" / "calibration", poor) == 4
+    assert not poor.exists()
+    assert (tmp_path / "poor.refused.json").is_file()
+    assert "placements" in capsys.readouterr().err
