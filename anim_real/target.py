@@ -136,5 +136,7 @@ def load_target_spec(name: str) -> tuple[TargetSpec, Path]:
     path = find("calibration/targets", name)
     spec = load_toml(TargetSpec, path)
     if spec.name != path.stem:
-        raise ConfigError(f"name is {spec.name!r} but the file is called {path.stem!r}", where=path, fix="Make them equal")
+        raise ConfigError(
+            f"name is {spec.name!r} but the file is called {path.stem!r}", where=path, fix="Make them equal"
+        )
     return spec, path

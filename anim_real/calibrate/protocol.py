@@ -1,0 +1,101 @@
+"""The protocol: what the solver estimates, how strongly it trusts the factory, and which results are refused.
+
+Written by people as ``calibration/protocols/<name>.toml``; units are in the keys' names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from anim_real.resources import find
+from anim_real.specs import Spec, load_toml
+
+Estimated = Literal["depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple"]
+
+
+class SolverSpec(Spec):
+    """What is estimated beside the pose, and the weights at the start (rescaled by the residuals' spread later).
+
+    Attributes:
+        estimate: groups of parameters that are free; the others keep the factory's values.
+        depth_points: depth pixels used per placement.
+        depth_effective: how many independent samples they count for at most: neighbours share their errors.
+        depth_sigma_mm, corner_sigma_px: expected errors before anything is known.
+    """
+
+    estimate: tuple[Estimated, ...] = (
+        "depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple",
+    )  # fmt: skip
+    depth_points: int = Field(default=1500, gt=0)
+    depth_effective: float = Field(default=300.0, gt=0)
+    depth_sigma_mm: float = Field(default=3.0, gt=0)
+    corner_sigma_px: float = Field(default=0.3, gt=0)
+
+
+class PriorsSpec(Spec):
+    """Standard deviations about the factory's values; pixels are those of a 1280 pixel wide image.
+
+    Users report 10 to 20 mm between colour and depth at 2 m per unit: 0.3 to 0.6 degrees. ``focal_percent`` is of both
+    focal lengths together, ``aspect_percent`` of their ratio.
+    """
+
+    depth_to_color_deg: float = Field(default=0.3, gt=0)
+    depth_to_color_mm: float = Field(default=3.0, gt=0)
+    bias_offset_mm: float = Field(default=12.0, gt=0)
+    bias_slope: float = Field(default=0.01, gt=0)
+    focal_percent: float = Field(default=0.3, gt=0)
+    aspect_percent: float = Field(default=0.1, gt=0)
+    center_px: float = Field(default=2.0, gt=0)
+    depth_focal_percent: float = Field(default=0.03, gt=0)
+    depth_center_px: float = Field(default=0.15, gt=0, description="of a 640 pixel wide depth image")
+    depth_ripple_mm: float = Field(
+        default=1.0, gt=0, description="systematic depth error of a placement beyond offset and slope"
+    )
+
+
+class SegmentsSpec(Spec):
+    """Which captures show a placement: those within ``window_s`` of the scan during which nothing moved."""
+
+    window_s: float = Field(default=0.6, gt=0)
+    max_motion_mm: float = Field(default=3.0, gt=0)
+
+
+class GatesSpec(Spec):
+    """Limits that a calibration must keep; pixels are those of a 1280 pixel wide image."""
+
+    min_placements: int = Field(default=6, ge=2)
+    min_color_corners: int = Field(default=80, ge=6)
+    min_depth_spread_m: float = Field(default=0.35, gt=0)
+    min_lateral_spread_m: float = Field(default=0.30, gt=0)
+    min_height_span_m: float = Field(default=0.60, gt=0)
+    min_inlier_fraction: float = Field(default=0.8, gt=0, le=1)
+    max_color_rms_px: float = Field(default=0.6, gt=0)
+    max_depth_rms_mm: float = Field(default=6.0, gt=0)
+    max_held_out_mm: float = Field(default=2.5, gt=0)
+    max_held_out_px: float = Field(default=0.8, gt=0)
+    max_predicted_target_mm: float = Field(default=1.5, gt=0)
+    max_scale_error_percent: float = Field(default=1.0, gt=0)
+    max_depth_to_color_deg: float = Field(default=2.0, gt=0)
+    max_depth_to_color_mm: float = Field(default=25.0, gt=0)
+    max_focal_percent: float = Field(default=1.5, gt=0)
+
+
+class ProtocolSpec(Spec):
+    """Content of ``calibration/protocols/<name>.toml``."""
+
+    schema_: Literal["anim-real/protocol/1"] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    description: str = ""
+    solver: SolverSpec = SolverSpec()
+    priors: PriorsSpec = PriorsSpec()
+    segments: SegmentsSpec = SegmentsSpec()
+    gates: GatesSpec = GatesSpec()
+
+
+def load_protocol(name: str) -> tuple[ProtocolSpec, Path]:
+    """Find and read a protocol by name or path; return it with its file."""
+    path = find("calibration/protocols", name)
+    return load_toml(ProtocolSpec, path), path

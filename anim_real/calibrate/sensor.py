@@ -1,0 +1,195 @@
+"""One sensor from observations to its calibration record: starts, joint solve, evidence, gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anim_real.calibrate.boards import Target
+from anim_real.calibrate.evidence import (
+    Coverage,
+    HeldOut,
+    coverage,
+    leave_one_out,
+    person_points,
+    predicted_color_px,
+    predicted_pose_mm,
+    predicted_target_mm,
+)
+from anim_real.calibrate.extrinsics import POSE, Problem, Solution, solve
+from anim_real.calibrate.gates import judge, protocol_advice
+from anim_real.calibrate.observations import SensorObservations
+from anim_real.calibrate.protocol import ProtocolSpec
+from anim_real.calibrate.sanity import check_scan_scale
+from anim_real.calibrate.start import start_states
+from anim_real.calibration import (
+    CameraModel,
+    ClockMap,
+    DepthBias,
+    GateVerdict,
+    PlacementResidual,
+    RigidModel,
+    SensorCalibration,
+)
+from anim_real.errors import RefusedError
+
+Array = NDArray[np.float64]
+_NUM_STARTS = 3
+_DISTINCT_M = 0.02  # starts nearer than this over the volume lead to the same answer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SensorSolution:
+    """A solved sensor with all its evidence.
+
+    Attributes:
+        problem: what was solved.
+        solution: the answer.
+        held_out: leave-one-placement-out errors.
+        coverage: how the volume was filled.
+        predicted_pose_mm, predicted_target_mm, predicted_px: mean errors over a person that the covariance predicts:
+            pose of the colour camera alone, depth camera, colour image.
+        gates: verdicts.
+        num_starts: distinct starts tried.
+    """
+
+    problem: Problem
+    solution: Solution
+    held_out: list[HeldOut]
+    coverage: Coverage
+    predicted_pose_mm: float
+    predicted_target_mm: float
+    predicted_px: float
+    gates: tuple[GateVerdict, ...]
+    num_starts: int
+
+
+def solve_sensor(
+    observations: SensorObservations,
+    target: Target,
+    protocol: ProtocolSpec,
+    *,
+    floor_center: Array,
+    up: Array,
+    gate_prefix: str = "",
+) -> SensorSolution:
+    """Solve a sensor and judge the result.
+
+    Args:
+        observations: what was seen.
+        target: the target, for checks of size and handedness.
+        protocol: solver, priors, gates.
+        floor_center: (3,) point of the scan frame on which the person-sized volume stands.
+        up: (3,) upward direction in the scan frame.
+        gate_prefix: put before the gates' names where a rig has several sensors.
+
+    Raises:
+        RefusedError: scans in a wrong unit or mirrored, or only one placement was seen.
+        DataError: too few corners to find a first pose.
+    """
+    _check_scans(observations, target, protocol)
+    seen = sum(len(placement.color) + len(placement.ir) > 0 for placement in observations.placements)
+    if seen < 2:
+        raise RefusedError(
+            f"the target was seen at {seen} placement only",
+            where=f"sensor {observations.sensor}",
+            fix=f"One placement hides the depth bias in the pose. {protocol_advice(protocol)}",
+        )
+    problem = Problem(observations, protocol)
+    points = person_points(floor_center, up)
+    starts = _distinct(start_states(observations), points)
+    solution = max((solve(problem, state) for state in starts), key=_support)
+    held_out = leave_one_out(problem, solution)
+    covered = coverage(problem, solution)
+    predicted = predicted_target_mm(solution, points)
+    return SensorSolution(
+        problem=problem,
+        solution=solution,
+        held_out=held_out,
+        coverage=covered,
+        predicted_pose_mm=predicted_pose_mm(solution, points),
+        predicted_target_mm=predicted,
+        predicted_px=predicted_color_px(solution, observations.color, points),
+        gates=judge(problem, solution, covered, held_out, predicted, prefix=gate_prefix),
+        num_starts=len(starts),
+    )
+
+
+def sensor_calibration(
+    solved: SensorSolution, *, serial: str | None, color_mode: str, depth_mode: str, clock: ClockMap | None
+) -> SensorCalibration:
+    """Put a solution into the calibration record."""
+    state, observations = solved.solution.state, solved.problem.observations
+    held = {item.placement: item for item in solved.held_out}
+    covariance = solved.solution.covariance[POSE, POSE]
+    return SensorCalibration(
+        sensor=observations.sensor,
+        serial=serial,
+        color=CameraModel.of(state.color_camera(observations.color), color_mode),
+        depth=CameraModel.of(state.depth_camera(observations.depth), depth_mode),
+        T_color_depth=RigidModel.of(state.T_color_depth),
+        T_color_scan=RigidModel.of(state.T_color_scan),
+        covariance=tuple(tuple(float(value) for value in row) for row in covariance),
+        depth_bias=DepthBias(offset_m=state.offset_m, slope=state.slope),
+        clock=clock,
+        placements=tuple(
+            _placement_residual(solved, placement.index, held.get(placement.index))
+            for placement in observations.placements
+        ),
+        predicted_person_mm=solved.predicted_pose_mm,
+    )
+
+
+def _placement_residual(solved: SensorSolution, index: int, held: HeldOut | None) -> PlacementResidual:
+    solution = solved.solution
+    placement = solved.problem.observations.only(index).placements[0]
+    depth_rms = solution.rms("depth", index)
+    points = solution.depth_points.get(index)
+    return PlacementResidual(
+        placement=index,
+        scan_frame=placement.scan_frame,
+        num_color_corners=len(placement.color),
+        num_ir_corners=len(placement.ir),
+        num_depth_points=0 if points is None else len(points),
+        color_rms_px=solution.rms("color", index),
+        ir_rms_px=solution.rms("ir", index),
+        depth_rms_mm=None if depth_rms is None else depth_rms * 1e3,
+        held_out_target_mm=None if held is None else held.target_mm,
+        held_out_color_px=None if held is None else held.color_px,
+    )
+
+
+def _check_scans(observations: SensorObservations, target: Target, protocol: ProtocolSpec) -> None:
+    for placement in observations.placements:
+        pairs = placement.color if len(placement.color) >= len(placement.ir) else placement.ir
+        check_scan_scale(
+            target,
+            pairs.ids,
+            pairs.points_scan,
+            max_percent=protocol.gates.max_scale_error_percent,
+            where=f"placement {placement.index} (scan frame {placement.scan_frame})",
+        )
+
+
+def _distinct(states: list, points: Array) -> list:
+    """The best start and up to two more that differ from it."""
+    kept: list = []
+    for state in states:
+        image = state.T_color_scan.apply(points)
+        if all(np.linalg.norm(other.T_color_scan.apply(points) - image, axis=1).max() > _DISTINCT_M for other in kept):
+            kept.append(state)
+        if len(kept) == _NUM_STARTS:
+            break
+    return kept
+
+
+def _support(solution: Solution) -> float:
+    """How many corners a solution explains; of equals, the one with the smaller spread."""
+    kept = sum(
+        float(inliers.sum())
+        for block, inliers in zip(solution.blocks, solution.inliers, strict=True)
+        if block.kind != "depth"
+    )
+    return kept - solution.sigma["color"] - 1e3 * solution.sigma["depth"]
