@@ -22,6 +22,8 @@ _CROP_PX = 192
 _NUM_POINTS = 60_000
 _CLEAN_SCANS_PER_TAKE = 3
 _CLEAN_VIEWS = 12
+_CELLS = 96  # per axis: finer cells show nothing that the tiny network knows
+_SCORED_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,13 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
             f"evaluate {name}",
             evaluate.run,
             evaluate.Arguments(
-                weights=path, data=real, split="test", output=folder / "scores" / f"{name}.json", seed=seed
+                weights=path,
+                data=real,
+                split="test",
+                output=folder / "scores" / f"{name}.json",
+                resolution=_CELLS,
+                limit=_SCORED_FRAMES,
+                seed=seed,
             ),
         )
 
