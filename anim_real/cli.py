@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "reconstruct": "make a mesh from one RGB-D frame",
     "evaluate": "score reconstructions against the scans (CD, P2S, Normal, IoU)",
     "inspect": "show what any file of the project holds",
-    "export": "write a recording's frames as images, point clouds and intrinsics",
+    "export": "write a recording as images and points, or a calibration target as printable files",
     "watertight": "make one scan watertight and say what was changed",
     "validate": "check a data set's bytes, schema and geometry",
     "demo": "run the whole job on the virtual studio and on real files, with a report",

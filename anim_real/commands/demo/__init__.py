@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anim_real.commands.jobs.solve_rig import SolvedRig
 
 _DEFAULT_OUTPUT = Path("out") / "demo"
 _CROP_PX = 192
@@ -46,10 +49,11 @@ class Arguments:
 
 @dataclass(kw_only=True)
 class Job:
-    """The demo's folder, what each step returned and how long it took."""
+    """The demo's folder, what each step returned and how long it took; ``solved`` holds calibrate's evidence."""
 
     folder: Path
     console: Console
+    solved: SolvedRig | None = None
     results: dict[str, Result] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -130,9 +134,14 @@ def _run_studio(job: Job, arguments: Arguments, factory: Path | None) -> None:
             seed=seed,
         ),
     )
+
+    def solve(flags: calibrate.Arguments, console: Console) -> Result:
+        result, job.solved = calibrate.run_with_evidence(flags, console)
+        return result
+
     job.step(
         "calibrate",
-        calibrate.run,
+        solve,
         calibrate.Arguments(
             take=studio / "takes" / "calibration", rig=arguments.rig, output=folder / "calibration.json"
         ),
@@ -207,7 +216,13 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
         job.step(
             f"reconstruct {name}",
             reconstruct.run,
-            reconstruct.Arguments(weights=path, data=real, frame=frame.name, output=folder / "meshes" / f"{name}.ply"),
+            reconstruct.Arguments(
+                weights=path,
+                data=real,
+                frame=frame.name,
+                output=folder / "meshes" / f"{name}.ply",
+                resolution=_CELLS,
+            ),
         )
         job.step(
             f"evaluate {name}",

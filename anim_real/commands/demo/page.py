@@ -12,6 +12,7 @@ from anim_real import __version__
 from anim_real.commands.demo import pictures
 from anim_real.commands.demo.real_files import RealFiles
 from anim_real.commands.demo.summary import Summary
+from anim_real.commands.jobs.calibration_page import add_calibration
 from anim_real.report import Report, curves, histogram, side_by_side
 
 if TYPE_CHECKING:
@@ -27,33 +28,14 @@ def write_report(job: Job, arguments: Arguments, summary: Summary, real: RealFil
     )
     report.heading("Figures")
     report.table(("what", "result"), summary.table())
-    _calibration(report, job, arguments)
+    if job.solved is not None:
+        add_calibration(report, job.solved)
     _pairs(report, job, arguments)
     _shards(report, job)
     _learning(report, job, arguments, summary)
     if real is not None:
         _real_files(report, real)
     return report.save(job.folder / "report.html")
-
-
-def _calibration(report: Report, job: Job, arguments: Arguments) -> None:
-    """Verdicts of the gates and residuals per placement."""
-    from anim_real.calibration import load_calibration
-
-    calibration = load_calibration(job.folder / "calibration.json")
-    report.heading("Calibration")
-    report.table(
-        ("gate", "value", "limit", "unit", "passed"),
-        [(gate.name, gate.value, gate.limit, gate.unit, gate.passed) for gate in calibration.gates],
-    )
-    for name, sensor in calibration.sensors.items():
-        report.table(
-            (f"{name}: placement", "colour rms px", "IR rms px", "depth rms mm", "held out mm", "held out px"),
-            [
-                (p.placement, p.color_rms_px, p.ir_rms_px, p.depth_rms_mm, p.held_out_target_mm, p.held_out_color_px)
-                for p in sensor.placements
-            ],
-        )
 
 
 def _pairs(report: Report, job: Job, arguments: Arguments) -> None:
@@ -88,7 +70,8 @@ def _pairs(report: Report, job: Job, arguments: Arguments) -> None:
     report.chart(histogram(pairs["depth_bias_mm"], "median signed distance of depth to scan per pair, mm", bins=20), "")
     report.chart(histogram(pairs["dt_us"] / 1e3, "capture minus scan, ms", bins=20), "")
     lost = frames[frames["verdict"] != "pair"]
-    report.table(("reason for exclusion", "frames"), lost["reason"].value_counts().items())
+    reasons = lost["reason"].str.replace(r" \(nearest.*\)", "", regex=True)
+    report.table(("reason for exclusion", "frames"), reasons.value_counts().items())
 
 
 def _shards(report: Report, job: Job) -> None:

@@ -82,7 +82,7 @@ def read_image(path: Path) -> Image:
     """Read a PNG or JPEG as RGB."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert image is not None, path
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _to_y_up(up: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,4 +93,4 @@ def _to_y_up(up: NDArray[np.float64]) -> NDArray[np.float64]:
     if np.allclose(up, -y):
         return np.diag([1.0, -1.0, -1.0])
     axis = np.cross(up, y)
-    return cv2.Rodrigues(axis / np.linalg.norm(axis) * np.pi / 2)[0]
+    return np.asarray(cv2.Rodrigues(axis / np.linalg.norm(axis) * np.pi / 2)[0], dtype=np.float64)

@@ -68,7 +68,7 @@ def run_real_files(folder: Path, output: Path, console: Console, *, seed: int) -
     if (folder / RECORDING).is_file():
         try:
             facts = recording_facts(folder)
-            exported = export.run(export.Arguments(recording=folder / RECORDING, output=output / "recording"), console)
+            exported = export.run(export.Arguments(source=folder / RECORDING, output=output / "recording"), console)
             failures += exported.failures
         except AnimRealError as error:
             failures.append(str(error))

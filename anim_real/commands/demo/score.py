@@ -148,4 +148,4 @@ def _through_depth(solved: SensorCalibration, truth: SensorTruth, true_points_co
 def _inside(pixels: Array, truth: SensorTruth) -> NDArray[np.bool_]:
     size = np.array([truth.color.width, truth.color.height])
     with np.errstate(invalid="ignore"):
-        return ((pixels > -0.5) & (pixels < size - 0.5)).all(1)
+        return np.asarray(((pixels > -0.5) & (pixels < size - 0.5)).all(1))

@@ -126,7 +126,7 @@ def summarise(job: Job, arguments: Arguments, real: RealFiles | None) -> Summary
         with open_recording(load_take(studio / "takes" / entry.take_id).recording(sensor_id)) as recording:
             stamps_us = recording.stamps().time_us
         clocks[entry.take_id] = score_clock(entry.clocks[sensor_id], take_truth.clock_to_scanner, stamps_us)
-        rows = frames[(frames["take"] == entry.take_id) & (frames["sensor"] == sensor_id)]
+        rows = frames.loc[(frames["take"] == entry.take_id) & (frames["sensor"] == sensor_id)]
         matches[entry.take_id] = score_matches(rows, take_truth)
     scores = {
         name: {

@@ -1,0 +1,241 @@
+"""Solve every sensor of a rig from a calibration take: read captures and scans, find corners, clock, solve, judge."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anim_real import __version__
+from anim_real.calibrate.boards import Target
+from anim_real.calibrate.detect import CornerDetector
+from anim_real.calibrate.observations import Placement, SensorObservations
+from anim_real.calibrate.observe import PlacementImages, observe_placement
+from anim_real.calibrate.protocol import ProtocolSpec, load_protocol
+from anim_real.calibrate.report import SensorEvidence, sensor_evidence
+from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
+from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve_sensor
+from anim_real.calibrate.targets import load_target
+from anim_real.calibration import Calibration, ClockMap, SensorCalibration
+from anim_real.capture.k4a_calibration import parse_calibration
+from anim_real.capture.k4a_mkv import Recording, open_recording
+from anim_real.capture.scanner import load_scan
+from anim_real.console import Console
+from anim_real.errors import ConfigError, DataError
+from anim_real.files import sha256_file
+from anim_real.mesh import Mesh
+from anim_real.resources import find
+from anim_real.rig import RigSpec, SensorSpec, load_rig
+from anim_real.sync.clocks import calibrate_clock, rig_stamps
+from anim_real.sync.led import LedSamples, locate_led
+from anim_real.take import Take, load_take
+
+_MAX_CAPTURES = 16  # per placement: more only cost time
+_MAX_CORNER_MOTION_PX = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SolvedRig:
+    """A calibration and the evidence for its report, by sensor id."""
+
+    calibration: Calibration
+    solutions: dict[str, SensorSolution]
+    images: dict[str, dict[int, PlacementImages]]
+
+    def evidence(self) -> dict[str, SensorEvidence]:
+        """Residuals and pictures of every sensor."""
+        return {key: sensor_evidence(solved, self.images[key]) for key, solved in self.solutions.items()}
+
+
+def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: Console) -> SolvedRig:
+    """Solve every sensor of the rig from a calibration take; judged, but neither written nor refused here."""
+    rig, rig_path, rig_sha256 = load_rig(rig_name)
+    protocol, protocol_path = load_protocol(protocol_name or rig.protocol)
+    take = load_take(folder)
+    _check_take(take, rig)
+    target = load_target(take.spec.target or rig.target)
+    scans = _Scans(take, rig, target, console)
+    sensors: dict[str, SensorCalibration] = {}
+    solutions, images = {}, {}
+    for spec in rig.sensors:
+        prefix = f"{spec.id}: " if len(rig.sensors) > 1 else ""
+        sensors[spec.id], solutions[spec.id], images[spec.id] = _solve_one(
+            take, rig, spec, protocol, target, scans, console, prefix
+        )
+    calibration = Calibration(
+        rig=rig.name,
+        rig_sha256=rig_sha256,
+        target=target.name,
+        protocol=protocol.name,
+        take_id=take.spec.take_id,
+        sensors=sensors,
+        gates=tuple(gate for solved in solutions.values() for gate in solved.gates),
+        inputs_sha256=_inputs(take, rig, [rig_path, protocol_path]),
+        tool_version=__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    return SolvedRig(calibration=calibration, solutions=solutions, images=images)
+
+
+class _Scans:
+    """The take's scans in metres with their corners, each found once for all sensors."""
+
+    def __init__(self, take: Take, rig: RigSpec, target: Target, console: Console) -> None:
+
+        self.detector = CornerDetector(target)
+        self.meshes: dict[int, Mesh] = {}
+        self.corners: dict[int, ScanCorners] = {}
+        for frame, path in console.progress(sorted(take.scan_paths.items()), "scans", len(take.scan_paths)):
+            mesh = load_scan(path, rig.scanner)
+            try:
+                self.corners[frame] = find_scan_corners(
+                    TexturedScan(mesh), target, self.detector, up=rig.scanner.up_vector
+                )
+            except DataError as error:
+                raise type(error)(error.what, where=path, fix=error.fix) from error
+            self.meshes[frame] = mesh
+
+
+def _solve_one(
+    take: Take,
+    rig: RigSpec,
+    spec: SensorSpec,
+    protocol: ProtocolSpec,
+    target: Target,
+    scans: _Scans,
+    console: Console,
+    prefix: str,
+) -> tuple[SensorCalibration, SensorSolution, dict[int, PlacementImages]]:
+    """Clock, observations and solve of one sensor."""
+    with open_recording(take.recording(spec.id)) as recording:
+        _check_recording(recording, spec)
+        factory = parse_calibration(recording.calibration_json)
+        console.say(f"{spec.id}: reading the LED")
+        clock = _clock(recording, take, rig, spec)
+        placements: list[Placement] = []
+        images: dict[int, PlacementImages] = {}
+        wanted = _captures_of_scans(recording, take, clock, protocol.segments.window_s, scans)
+        for index, (scan_frame, captures) in enumerate(console.progress(wanted, f"{spec.id}: placements", len(wanted))):
+            if not captures:
+                continue
+            frames = [recording.capture(number) for number in captures]
+            placement, shown = observe_placement(
+                index,
+                scan_frame,
+                scans.meshes[scan_frame],
+                frames,
+                target,
+                scans.detector,
+                up=rig.scanner.up_vector,
+                scan_corners=scans.corners[scan_frame],
+                max_motion_px=_MAX_CORNER_MOTION_PX,
+            )
+            placements.append(placement)
+            images[index] = shown
+        observations = SensorObservations(
+            sensor=spec.id,
+            color=factory.camera("color", spec.color_mode),
+            depth=factory.camera("depth", spec.depth_mode),
+            T_color_depth=factory.T_color_depth,
+            placements=tuple(placements),
+        )
+        serial = recording.info.serial
+    console.say(f"{spec.id}: solving {len(placements)} placements with {observations.num_corners} corners")
+    solved = solve_sensor(
+        observations,
+        target,
+        protocol,
+        floor_center=np.array(rig.volume.center),
+        up=rig.scanner.up_vector,
+        gate_prefix=prefix,
+    )
+    record = sensor_calibration(
+        solved, serial=serial, color_mode=spec.color_mode, depth_mode=spec.depth_mode, clock=clock
+    )
+    return record, solved, images
+
+
+def _clock(recording: Recording, take: Take, rig: RigSpec, spec: SensorSpec) -> ClockMap:
+    """Device clock to scanner clock from the coded LED."""
+    if rig.led is None or take.led is None:
+        raise DataError(
+            "which capture shows which scan is told by a coded LED, and there is none",
+            where=take.folder / "scans" / "led.csv",
+            fix="Describe the LED under [led] in the rig and export its brightness per scanner frame as scans/led.csv",
+        )
+    stamps = recording.stamps()
+    colored = np.flatnonzero(stamps.color_time_us >= 0)
+
+    def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for number in colored:
+            capture = recording.capture(int(number))
+            if capture.color is not None:
+                yield int(stamps.color_time_us[number]), capture.color
+
+    scanner = LedSamples(time_us=take.led["time_us"].to_numpy(np.int64), level=take.led["level"].to_numpy(np.float64))
+    with_depth = stamps.depth_time_us[stamps.depth_time_us >= 0]
+    times = rig_stamps(rig, spec, device_us=with_depth, scanner_us=take.scan_time_us)
+    return calibrate_clock(spec.id, times, locate_led(frames(), rig.led), scanner, rig.led)
+
+
+def _captures_of_scans(
+    recording: Recording, take: Take, clock: ClockMap, window_s: float, scans: _Scans
+) -> list[tuple[int, list[int]]]:
+    """Per scan its frame index and the captures nearest in time within the window, in time order."""
+    stamps = recording.stamps()
+    on_scanner = clock.to_dst(stamps.time_us)
+    scan_time = dict(zip(take.scan_index.tolist(), take.scan_time_us.tolist(), strict=True))
+    answer = []
+    for frame in sorted(scans.meshes):
+        away = np.abs(on_scanner - scan_time[frame])
+        near = np.argsort(away)[:_MAX_CAPTURES]
+        answer.append((frame, sorted(int(stamps.index[k]) for k in near if away[k] <= window_s * 1e6)))
+    return answer
+
+
+def _check_take(take: Take, rig: RigSpec) -> None:
+    spec_path = take.folder / "take.toml"
+    if take.spec.kind != "calibration":
+        raise ConfigError(
+            f"is a take of kind {take.spec.kind!r}", where=spec_path, fix="calibrate needs a take of kind 'calibration'"
+        )
+    if take.spec.rig != rig.name:
+        raise ConfigError(
+            f"was recorded with rig {take.spec.rig!r}, not {rig.name!r}",
+            where=spec_path,
+            fix=f"Use --rig {take.spec.rig}",
+        )
+    if not take.scan_paths:
+        raise DataError(
+            "the take holds no scans", where=take.folder / "scans", fix="Export one textured scan per placement"
+        )
+
+
+def _check_recording(recording: Recording, spec: SensorSpec) -> None:
+    info = recording.info
+    for key, found, expected in (
+        ("color_mode", info.color_mode, spec.color_mode),
+        ("depth_mode", info.depth_mode, spec.depth_mode),
+        ("serial", info.serial, spec.serial or info.serial),
+    ):
+        if found != expected:
+            raise ConfigError(
+                f"{key} is {found}, the rig says {expected}",
+                where=recording.path,
+                fix=f"Correct sensor {spec.id} of the rig",
+            )
+
+
+def _inputs(take: Take, rig: RigSpec, others: list[Path]) -> dict[str, str]:
+
+    target = find("calibration/targets", take.spec.target or rig.target)
+    files = [take.recording(spec.id) for spec in rig.sensors] + [
+        take.scan_paths[key] for key in sorted(take.scan_paths)
+    ]
+    files += [take.folder / "take.toml", take.folder / "scans" / "timestamps.csv", take.folder / "scans" / "led.csv"]
+    inside = {path.relative_to(take.folder).as_posix(): sha256_file(path) for path in files if path.is_file()}
+    return inside | {path.name: sha256_file(path) for path in [*others, target]}
