@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
-OUT    ?= out/demo
+DEMO   ?= # flags of the demo, such as DEMO='--seed 1 -o out/other'
 
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.requirements.sha256
@@ -12,7 +12,7 @@ SYSTEM_LIBRARIES := libusb-1.0-0 libgl1 libegl1 libx11-6 libidn2-0 libudev1
 .PHONY: demo test check lint setup system clean
 
 demo: setup
-	$(BIN)/anim-real demo -o $(OUT)
+	$(BIN)/anim-real demo $(DEMO)
 
 test: setup
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -18,22 +18,16 @@ from anim_real.errors import AnimRealError, MissingDependencyError
 
 _REQUIRED = ("numpy", "scipy", "pandas", "numba", "h5py", "pydantic", "tyro", "cv2", "open3d", "igl", "trimesh", "PIL")
 _OPTIONAL = {  # module -> (extra, what it is for)
-    "torch": ("train", "training, reconstruction and the virtual studio's bodies"),
+    "torch": ("train", "training and reconstruction"),
     "safetensors": ("train", "weights and checkpoints"),
     "tensorboard": ("train", "training curves"),
     "anny": ("sim", "bodies of the virtual studio"),
     "spconv": ("cuda", "fast sparse convolutions on a GPU; the pure-torch twin is used without it"),
-    "pyk4a": ("kinect", "live capture from an Azure Kinect"),
-    "pyorbbecsdk": ("orbbec", "live capture from a Femto Bolt"),
-    "rerun": ("view", "the interactive viewer"),
-    "distributed": ("cluster", "building shards on a cluster"),
 }
 _DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "igl": "libigl",
     "PIL": "pillow",
-    "pyorbbecsdk": "pyorbbecsdk2",
-    "rerun": "rerun-sdk",
 }
 _SYSTEM_HINT = "On Debian/Ubuntu: sudo apt-get install -y libusb-1.0-0 libgl1 libegl1 libx11-6 libidn2-0 libudev1"
 _LOW_DISK_BYTES = 20 * 2**30
