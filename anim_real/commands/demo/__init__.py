@@ -22,11 +22,40 @@ if TYPE_CHECKING:
 
 _DEFAULT_OUTPUT = Path("out") / "demo"
 _CROP_PX = 192
-_NUM_POINTS = 60_000
 _CLEAN_SCANS_PER_TAKE = 3
-_CLEAN_VIEWS = 12
-_CELLS = 96  # per axis: finer cells show nothing that the tiny network knows
-_SCORED_FRAMES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much the demo does.
+
+    Attributes:
+        resolution: cells along the longest side when scans are made watertight.
+        num_points: labelled points per scan.
+        clean_views: renderings around each clean scan.
+        train, finetune: recipe overrides (``--set``).
+        cells: of the reconstruction, per axis; finer ones show nothing that the tiny network knows.
+        scored_frames: frames of the held-out subject that are scored.
+    """
+
+    resolution: int = 256
+    num_points: int = 60_000
+    clean_views: int = 12
+    train: tuple[str, ...] = ()
+    finetune: tuple[str, ...] = ()
+    cells: int = 96
+    scored_frames: int = 8
+
+
+_QUICK = Scale(
+    resolution=96,
+    num_points=20_000,
+    clean_views=4,
+    train=("schedule.steps=60", "run.checkpoint_every=60"),
+    finetune=("schedule.steps=20", "run.checkpoint_every=20"),
+    cells=40,
+    scored_frames=2,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +74,13 @@ class Arguments:
     """scanner frames per take"""
     seed: int = 0
     """seed of everything"""
+    quick: bool = False
+    """coarse scans and a few training steps: shows that everything runs, not how good it gets"""
+
+    @property
+    def scale(self) -> Scale:
+        """How much is done."""
+        return _QUICK if self.quick else Scale()
 
 
 @dataclass(kw_only=True)
@@ -166,7 +202,8 @@ def _run_studio(job: Job, arguments: Arguments, factory: Path | None) -> None:
             manifest=folder / "manifests" / "demo.json",
             output=folder / "shards" / "real",
             size=_CROP_PX,
-            points=_NUM_POINTS,
+            resolution=arguments.scale.resolution,
+            points=arguments.scale.num_points,
             seed=seed,
         ),
     )
@@ -185,7 +222,7 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
     from anim_real.commands import evaluate, finetune, reconstruct, render, train
     from anim_real.shards.read import open_dataset
 
-    folder, seed = job.folder, arguments.seed
+    folder, seed, scale = job.folder, arguments.seed, arguments.scale
     meshes = _clean_scans(job.folder)
     job.step(
         "render",
@@ -193,22 +230,32 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
         render.Arguments(
             meshes=meshes,
             output=folder / "shards" / "clean",
-            views=_CLEAN_VIEWS,
+            views=scale.clean_views,
             unit="mm",
             size=_CROP_PX,
-            points=_NUM_POINTS,
+            resolution=scale.resolution,
+            points=scale.num_points,
             seed=seed,
             licence="CC0-1.0",
         ),
     )
     clean, real = folder / "shards" / "clean", folder / "shards" / "real"
-    job.step("train", train.run, train.Arguments(recipe="anim_tiny", data=clean, output=folder / "runs" / "clean"))
+    seeded = (f"seed={seed}",)
+    job.step(
+        "train",
+        train.run,
+        train.Arguments(recipe="anim_tiny", data=clean, output=folder / "runs" / "clean", set=scale.train + seeded),
+    )
     weights = {"before": folder / "runs" / "clean" / "weights", "after": folder / "runs" / "finetuned" / "weights"}
     job.step(
         "finetune",
         finetune.run,
         finetune.Arguments(
-            recipe="finetune_tiny", weights=weights["before"], data=real, output=folder / "runs" / "finetuned"
+            recipe="finetune_tiny",
+            weights=weights["before"],
+            data=real,
+            output=folder / "runs" / "finetuned",
+            set=scale.finetune + seeded,
         ),
     )
     frame = open_dataset(real).frames("test")[0]
@@ -221,7 +268,7 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
                 data=real,
                 frame=frame.name,
                 output=folder / "meshes" / f"{name}.ply",
-                resolution=_CELLS,
+                resolution=scale.cells,
             ),
         )
         job.step(
@@ -232,8 +279,8 @@ def _run_learning(job: Job, arguments: Arguments) -> None:
                 data=real,
                 split="test",
                 output=folder / "scores" / f"{name}.json",
-                resolution=_CELLS,
-                limit=_SCORED_FRAMES,
+                resolution=scale.cells,
+                limit=scale.scored_frames,
                 seed=seed,
             ),
         )
