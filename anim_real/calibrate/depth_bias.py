@@ -30,7 +30,7 @@ class DepthPoints:
 
     Attributes:
         factory_rays: (N, 3) x/z, y/z, 1 in the depth camera as the factory has it.
-        rays_by_lens: (N, 2, 3) derivative of x/z, y/z by the depth lens parameters (``extrinsics.State.depth_lens``).
+        rays_by_lens: (N, 2, 3) derivative of x/z, y/z by the depth lens parameters (``state.State.depth_lens``).
         z_measured: (N,) metres.
         anchors_scan, normals_scan: (N, 3) a point and the unit normal of the plane, frame scan.
     """

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.extrinsics import CENTER, DELTA, FOCAL, POSE, Problem, Solution, State, skew_jacobian, solve
 from anim_real.calibrate.intrinsics import project_with_jacobian
+from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.solver import Solution, solve
+from anim_real.calibrate.state import CENTER, DELTA, FOCAL, POSE, State, skew_jacobian
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from anim_real.calibrate.evidence import Coverage, HeldOut
-from anim_real.calibrate.extrinsics import Problem, Solution
-from anim_real.calibrate.protocol import ProtocolSpec
+from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec
+from anim_real.calibrate.solver import Solution
 from anim_real.calibration import GateVerdict
-
-_REFERENCE_WIDTH_PX = 1280.0
 
 
 def judge(
@@ -23,7 +22,7 @@ def judge(
 ) -> tuple[GateVerdict, ...]:
     """Hold a solution against its protocol; every gate is listed, passed or not."""
     limits = problem.protocol.gates
-    px_scale = problem.observations.color.width / _REFERENCE_WIDTH_PX
+    px_scale = problem.observations.color.width / COLOR_REFERENCE_WIDTH_PX
     delta = solution.state.T_color_depth @ problem.observations.T_color_depth.inverse()
     worst = max(held_out, key=lambda item: item.target_mm, default=None)
     held_px = [item.color_px for item in held_out if item.color_px is not None]

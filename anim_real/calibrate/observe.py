@@ -50,7 +50,7 @@ def observe_placement(
     *,
     up: Array,
     scan_corners: ScanCorners | None = None,
-    max_motion_px: float = 1.0,
+    max_motion_px: float,
 ) -> tuple[Placement, PlacementImages]:
     """Observe the target at one placement.
 
@@ -63,7 +63,7 @@ def observe_placement(
         detector: its detector.
         up: (3,) upward direction of the scan frame.
         scan_corners: corners on the scan when they are known already (another sensor's turn).
-        max_motion_px: how far corners may move between the captures of a static target.
+        max_motion_px: how far corners may be (median) from where the middle capture shows them.
 
     Raises:
         DataError: no capture has both a colour image and a depth image.

@@ -13,6 +13,7 @@ from pydantic import Field
 from anim_real.resources import find
 from anim_real.specs import Spec, load_toml
 
+COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX = 1280.0, 640.0  # image widths that limits in pixels refer to
 Estimated = Literal["depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple"]
 
 
@@ -57,10 +58,17 @@ class PriorsSpec(Spec):
 
 
 class SegmentsSpec(Spec):
-    """Which captures show a placement: those within ``window_s`` of the scan during which nothing moved."""
+    """Which captures show a placement: those near the scan's time during which nothing moved.
+
+    Attributes:
+        window_s: how far a capture may be from its scan.
+        max_captures: at most so many, the nearest in time: more only cost time.
+        max_motion_px: how far corners may move from the middle capture (median; pixels of a 1280 pixel wide image).
+    """
 
     window_s: float = Field(default=0.6, gt=0)
-    max_motion_mm: float = Field(default=3.0, gt=0)
+    max_captures: int = Field(default=16, ge=1)
+    max_motion_px: float = Field(default=1.0, gt=0)
 
 
 class GatesSpec(Spec):

@@ -9,28 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.depth_bias import associate
-from anim_real.calibrate.extrinsics import NUM_SHARED, Kind
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs
 from anim_real.calibrate.observe import PlacementImages
+from anim_real.calibrate.residuals import Kind
 from anim_real.calibrate.sensor import SensorSolution
+from anim_real.calibrate.state import NUM_SHARED
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]
-PARAMETERS = (
-    *(f"T_color_scan {axis}" for axis in ("wx", "wy", "wz", "tx", "ty", "tz")),
-    *(f"T_color_depth {axis}" for axis in ("wx", "wy", "wz", "tx", "ty", "tz")),
-    "depth offset",
-    "depth slope",
-    "color focal",
-    "color aspect",
-    "color cx",
-    "color cy",
-    "depth focal",
-    "depth cx",
-    "depth cy",
-)
 _SEEN, _KEPT, _LEFT_OUT = (40, 220, 60), (255, 200, 0), (255, 30, 30)  # RGB
 _ARROW_SCALE = 20.0  # residuals are drawn 20 times their length
 _MAP_RANGE_MM = 8.0
@@ -43,6 +31,7 @@ class PlacementEvidence:
     Attributes:
         placement, scan_frame: which one.
         captures: capture indices averaged.
+        num_moving: captures left out because something moved.
         color_overlay: (H, W, 3) uint8: corners seen, residuals x20 (red = left out), outline of the scan.
         ir_overlay: (h, w, 3) uint8 or None.
         depth_map: (h, w, 3) uint8: measured minus expected depth, blue -8 mm to red +8 mm.
@@ -51,6 +40,7 @@ class PlacementEvidence:
     placement: int
     scan_frame: int
     captures: tuple[int, ...]
+    num_moving: int
     color_overlay: NDArray[np.uint8]
     ir_overlay: NDArray[np.uint8] | None
     depth_map: NDArray[np.uint8]
@@ -64,8 +54,8 @@ class SensorEvidence:
         sensor: its id.
         residuals: kept residuals per kind: (N, 2) px or (N, 1) mm.
         outliers: number of observations left out per kind.
-        correlation: (21, 21) of the parameters named in ``PARAMETERS``.
-        sigma: (21,) standard deviations: rad, m, m, 1, 1, px.
+        correlation: (21, 21) of the parameters, in the order of ``state.PARAMETER_NAMES``.
+        sigma: (21,) standard deviations: rad and m (poses), m and 1 (bias), 1 (focal lengths), px (centres).
         predicted_target_mm, predicted_px: error over a person-sized volume that the covariance predicts.
         placements: pictures.
     """
@@ -95,7 +85,6 @@ def sensor_evidence(solved: SensorSolution, images: dict[int, PlacementImages]) 
     covariance = solution.covariance[:NUM_SHARED, :NUM_SHARED]
     sigma = np.sqrt(np.diag(covariance))
     scale = np.where(sigma > 0, sigma, 1.0)
-    assert len(PARAMETERS) == NUM_SHARED
     return SensorEvidence(
         sensor=solved.problem.observations.sensor,
         residuals=residuals,
@@ -106,13 +95,6 @@ def sensor_evidence(solved: SensorSolution, images: dict[int, PlacementImages]) 
         predicted_px=solved.predicted_px,
         placements=tuple(_placement(solved, index, shown) for index, shown in sorted(images.items())),
     )
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """PNG bytes of an RGB or grey image."""
-    ok, payload = cv2.imencode(".png", image if image.ndim == 2 else image[..., ::-1])
-    assert ok
-    return payload.tobytes()
 
 
 def _placement(solved: SensorSolution, index: int, shown: PlacementImages) -> PlacementEvidence:
@@ -131,6 +113,7 @@ def _placement(solved: SensorSolution, index: int, shown: PlacementImages) -> Pl
         placement=index,
         scan_frame=placement.scan_frame,
         captures=shown.captures,
+        num_moving=shown.num_moving,
         color_overlay=overlay,
         ir_overlay=ir_overlay,
         depth_map=_depth_map(solved, index),

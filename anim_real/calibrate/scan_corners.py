@@ -26,6 +26,7 @@ _ELEVATIONS_DEG = (8.0, 40.0)
 _NUM_AZIMUTHS = 10
 _PLANE_WINDOW_SQUARES = 0.12  # half width of the patch a corner's height is fitted on
 _MIN_PATCH_HITS = 12
+_MIN_BOARD_CORNERS = 4  # fewer do not fix a board's plane
 _FEW_CORNERS = 12  # fewer may be markers misread in a mirrored image
 
 
@@ -142,17 +143,9 @@ def find_scan_corners(scan: TexturedScan, target: Target, detector: CornerDetect
             where="calibration scan",
             fix="Export the scans with their texture",
         )
-    best: dict[int, tuple[Corners, ParallelView]] = {}
     square = min(board.spec.square_m for board in target.boards)
     views = _coarse_views(scan, square / _COARSE_PX_PER_SQUARE, up)
-    for view in views:
-        seen = detector.detect(scan.render(view)[0])
-        for board in target.boards:
-            own = np.isin(seen.ids, board.corner_ids)
-            if own.sum() >= 4 and own.sum() > len(
-                best.get(board.index, (Corners(ids=seen.ids[:0], pixels=seen.pixels[:0]),))[0]
-            ):
-                best[board.index] = (Corners(ids=seen.ids[own], pixels=seen.pixels[own]), view)
+    best = _best_views(scan, target, detector, views)
     if sum(len(corners) for corners, _ in best.values()) < _FEW_CORNERS:
         _refuse_mirrored(scan, detector, views[:_NUM_AZIMUTHS])
     parts = [_measure_board(scan, target.boards[index], detector, *found) for index, found in sorted(best.items())]
@@ -164,6 +157,24 @@ def find_scan_corners(scan: TexturedScan, target: Target, detector: CornerDetect
         points=np.concatenate([part.points for part in parts]),
         normals=np.concatenate([part.normals for part in parts]),
     )
+
+
+def _best_views(
+    scan: TexturedScan, target: Target, detector: CornerDetector, views: list[ParallelView]
+) -> dict[int, tuple[Corners, ParallelView]]:
+    """Per board index the view that shows most of its corners, with them; boards that no view shows are absent."""
+    best: dict[int, tuple[Corners, ParallelView]] = {}
+    most = {board.index: _MIN_BOARD_CORNERS - 1 for board in target.boards}
+    for view in views:
+        seen = detector.detect(scan.render(view)[0])
+        for board in target.boards:
+            own = np.isin(seen.ids, board.corner_ids)
+            if own.sum() > most[board.index]:
+                most[board.index] = int(own.sum())
+                best[board.index] = (Corners(ids=seen.ids[own], pixels=seen.pixels[own]), view)
+        if all(most[board.index] == board.spec.num_corners for board in target.boards):
+            break  # no later view can show more
+    return best
 
 
 def _refuse_mirrored(scan: TexturedScan, detector: CornerDetector, views: list[ParallelView]) -> None:
@@ -227,7 +238,7 @@ def _measure_board(
 def frontal_view(board: Board, ids: NDArray[np.int64], points: Array, *, scale_px: int) -> ParallelView | None:
     """Parallel view of a whole board from its front, from rough corner positions (N, 3); None if they do not fit it."""
     valid = np.isfinite(points).all(1)
-    if valid.sum() < 4:
+    if valid.sum() < _MIN_BOARD_CORNERS:
         return None
     plane = board.corners_board()[ids[valid] - board.first_corner]
     rotation, translation = align_points(plane, points[valid])

@@ -18,12 +18,14 @@ from anim_real.calibrate.evidence import (
     predicted_pose_mm,
     predicted_target_mm,
 )
-from anim_real.calibrate.extrinsics import POSE, Problem, Solution, solve
 from anim_real.calibrate.gates import judge, protocol_advice
 from anim_real.calibrate.observations import SensorObservations
+from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec
 from anim_real.calibrate.sanity import check_scan_scale
+from anim_real.calibrate.solver import Solution, solve
 from anim_real.calibrate.start import start_states
+from anim_real.calibrate.state import POSE, State
 from anim_real.calibration import (
     CameraModel,
     ClockMap,
@@ -93,7 +95,7 @@ def solve_sensor(
     seen = sum(len(placement.color) + len(placement.ir) > 0 for placement in observations.placements)
     if seen < 2:
         raise RefusedError(
-            f"the target was seen at {seen} placement only",
+            f"the target was seen at {'one placement only' if seen else 'no placement'}",
             where=f"sensor {observations.sensor}",
             fix=f"One placement hides the depth bias in the pose. {protocol_advice(protocol)}",
         )
@@ -173,9 +175,9 @@ def _check_scans(observations: SensorObservations, target: Target, protocol: Pro
         )
 
 
-def _distinct(states: list, points: Array) -> list:
+def _distinct(states: list[State], points: Array) -> list[State]:
     """The best start and up to two more that differ from it."""
-    kept: list = []
+    kept: list[State] = []
     for state in states:
         image = state.T_color_scan.apply(points)
         if all(np.linalg.norm(other.T_color_scan.apply(points) - image, axis=1).max() > _DISTINCT_M for other in kept):

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.extrinsics import State
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs, SensorObservations
+from anim_real.calibrate.state import State
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid

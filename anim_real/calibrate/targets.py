@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Board, Pattern, Target, corner_positions, make_target, side_frame, side_pattern
+from anim_real.calibrate.boards import Pattern, Target, make_target, side_frame, side_pattern
 from anim_real.errors import ConfigError
 from anim_real.mesh import Mesh
 from anim_real.target import PrismBody, TargetSpec, load_target_spec
-
-__all__ = ["Board", "Target", "corner_positions", "load_target", "target_mesh"]
 
 Array = NDArray[np.float64]
 _WHITE, _BLACK = 235, 22  # matt paper and toner, 8 bit

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anim_real.calibrate.boards import corner_positions
 from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.scan_corners import TexturedScan, align_points, find_scan_corners
-from anim_real.calibrate.targets import corner_positions, load_target, target_mesh
+from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.errors import DataError
 from anim_real.geometry.frames import Rigid
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from anim_real.calibrate.boards import corner_positions
 from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.targets import corner_positions, load_target, target_mesh
+from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.errors import ConfigError, NotFoundError
 from anim_real.mesh import Mesh, closedness_problem
 from anim_real.target import TargetSpec

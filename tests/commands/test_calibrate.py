@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anim_real.calibrate.evidence import color_error_px, person_points, target_error_mm
+from anim_real.calibrate.targets import load_target, target_mesh
+from anim_real.calibration import load_calibration
 from anim_real.cli import main
+from anim_real.errors import RefusedError
+from anim_real.mesh import save_mesh
+from anim_real.resources import find
+from anim_real.studio.truth import load_truth
 
 TAKE_TOML = """
 schema = "anim-real/take/1"
@@ -25,6 +33,7 @@ def make_take(folder: Path, *, kind: str = "calibration", rig: str = "virtual") 
     (folder / "take.toml").write_text(TAKE_TOML.format(kind=kind, rig=rig))
     (folder / "kinect-k0.mkv").write_bytes(b"not a recording")
     (folder / "scans" / "timestamps.csv").write_text("frame_index,time_us\n0,0\n1,33333\n")
+    (folder / "scans" / "frame-000001.ply").write_bytes(b"ply\n")
     return folder
 
 
@@ -42,8 +51,8 @@ def calibrate(take: Path, output: Path, *more: str) -> int:
             2,
             "--rig other",
         ),
-        (lambda take: None, 4, "no scans"),
-        (lambda take: (take / "scans" / "frame-000001.ply").write_bytes(b"ply\n"), 4, "frame-000001.ply"),
+        (lambda take: (take / "scans" / "frame-000001.ply").unlink(), 10, "no frame-<number> mesh"),
+        (lambda take: None, 4, "frame-000001.ply"),
         (lambda take: (take / "scans" / "frame-000007.ply").write_bytes(b"ply\n"), 4, "no row"),
         (lambda take: (take / "kinect-k0.mkv").unlink(), 10, "kinect"),
     ],
@@ -73,33 +82,43 @@ def test_output_is_checked_before_any_work(tmp_path, capsys):
 
 
 def test_a_scan_in_the_wrong_unit_is_refused(tmp_path, capsys):
-    from anim_real.calibrate.targets import load_target, target_mesh
-    from anim_real.mesh import save_mesh
-
     take = make_take(tmp_path / "take")
+    (take / "scans" / "frame-000001.ply").unlink()
     save_mesh(take / "scans" / "frame-000001.glb", target_mesh(load_target("prism"), 512))  # metres; the rig says mm
     assert calibrate(take, tmp_path / "out.json") == 4
     assert "unit" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_simulated_take_is_solved_and_a_poor_one_refused(tmp_path, capsys):
-    """End to end from files alone; then the same take with two of its placements."""
-    from anim_real.calibrate.evidence import color_error_px, person_points, target_error_mm
-    from anim_real.calibration import load_calibration
-    from anim_real.studio.truth import load_truth
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> Path:
+    """A simulated studio run with one calibration take of six placements, the fewest that the gates let pass."""
+    studio = tmp_path_factory.mktemp("simulated") / "studio"
+    flags = ["--calibration-only", "--placements", "6", "--seed", "3", "--quiet"]
+    assert main(["simulate", "-o", str(studio), *flags]) == 0
+    return studio
 
-    studio = tmp_path / "studio"
-    assert (
-        main(["simulate", "-o", str(studio), "--calibration-only", "--placements", "7", "--seed", "3", "--quiet"]) == 0
+
+@pytest.fixture(scope="module")
+def quick_protocol(tmp_path_factory) -> Path:
+    """The default protocol with its gates, and a fifth of its depth pixels: as many as they count for."""
+    text = find("calibration/protocols", "default").read_text()
+    path = tmp_path_factory.mktemp("protocols") / "quick.toml"
+    path.write_text(
+        text.replace('name = "default"', 'name = "quick"').replace("depth_points = 1500", "depth_points = 300")
     )
-    output = tmp_path / "out.json"
-    assert calibrate(studio / "takes" / "calibration", output, "--json") == 0
+    return path
+
+
+@pytest.mark.slow
+def test_a_simulated_take_is_solved(simulated, quick_protocol, tmp_path, capsys):
+    """End to end from files alone, against the studio's truth; the report shows the gates and every placement."""
+    take, output, report = simulated / "takes" / "calibration", tmp_path / "out.json", tmp_path / "out.html"
+    assert calibrate(take, output, "--protocol", str(quick_protocol), "--report", str(report), "--json") == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["path"] == str(output)
     assert all(gate["passed"] for gate in record["gates"])
     solved = load_calibration(output).sensors["k0"]
-    truth = load_truth(studio, "calibration").sensors["k0"]
+    truth = load_truth(simulated, "calibration").sensors["k0"]
     points = person_points(np.zeros(3), np.array([0.0, 1.0, 0.0]))
     true_pose = truth.T_color_depth.rigid().inverse() @ truth.T_color_scan.rigid()
     pose = solved.T_color_depth.rigid().inverse() @ solved.T_color_scan.rigid()
@@ -109,19 +128,31 @@ def test_a_simulated_take_is_solved_and_a_poor_one_refused(tmp_path, capsys):
     )
     assert np.nanmean(pixels) < 0.2
     assert solved.clock is not None
-    assert (
-        abs(
-            solved.clock.offset_us
-            - float(truth.clock_to_scanner.to_dst(solved.clock.origin_us))
-            + solved.clock.origin_us
-        )
-        < 1000
-    )
-    scans = sorted((studio / "takes" / "calibration" / "scans").glob("frame-*"))
-    for path in scans[2:]:
+    middle_us = solved.clock.origin_us
+    assert abs(float(solved.clock.to_dst(middle_us) - truth.clock_to_scanner.to_dst(middle_us))) < 1000
+    page = report.read_text()
+    assert all(gate["name"] in page for gate in record["gates"])
+    assert len(re.findall(r"<figcaption>[^<]*\d+ captures, 0 left out as moving", page)) == 6
+    assert len(re.findall(r'<img[^>]+src="data:image/', page)) >= 6 + 3  # overlays; histograms of three kinds
+    assert calibrate(take, tmp_path / "again.json", "--report", str(report)) == 2
+    assert not (tmp_path / "again.json").exists()
+
+
+@pytest.mark.slow
+def test_a_poor_take_leaves_only_the_refusal(simulated, quick_protocol, tmp_path, capsys):
+    """Two placements of the same take."""
+    take = tmp_path / "take"
+    shutil.copytree(simulated / "takes" / "calibration", take)
+    for path in sorted((take / "scans").glob("frame-*"))[2:]:
         path.unlink()
-    poor = tmp_path / "poor.json"
-    assert calibrate(studio / "takes" / "calibration", poor) == 4
-    assert not poor.exists()
-    assert (tmp_path / "poor.refused.json").is_file()
-    assert "placements" in capsys.readouterr().err
+    folder = tmp_path / "results"
+    folder.mkdir()
+    flags = ("--protocol", str(quick_protocol), "--report", str(folder / "poor.html"))
+    assert calibrate(take, folder / "poor.json", *flags) == 4
+    assert sorted(path.name for path in folder.iterdir()) == ["poor.html", "poor.refused.json"]
+    message = capsys.readouterr().err
+    assert "placements is 2" in message
+    assert "poor.refused.json" in message
+    with pytest.raises(RefusedError, match="refused"):
+        load_calibration(folder / "poor.refused.json")
+    assert "Record the target at more places" in (folder / "poor.html").read_text()

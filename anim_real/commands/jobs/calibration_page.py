@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anim_real.calibrate.report import PARAMETERS, SensorEvidence
+from anim_real.calibrate.report import SensorEvidence
+from anim_real.calibrate.state import PARAMETER_NAMES
 from anim_real.calibration import SensorCalibration
 from anim_real.commands.jobs.solve_rig import SolvedRig
 from anim_real.report import Report, histogram, side_by_side
@@ -31,10 +32,13 @@ def add_calibration(report: Report, solved: SolvedRig) -> None:
         _add_residuals(report, solved.calibration.sensors[name], evidence)
         for placement in evidence.placements:
             images = [placement.color_overlay, placement.depth_map]
+            if placement.ir_overlay is not None:
+                images.append(placement.ir_overlay)
+            used = f"{len(placement.captures)} captures, {placement.num_moving} left out as moving"
             report.picture(
-                side_by_side(images if placement.ir_overlay is None else [*images, placement.ir_overlay]),
-                f"{name}, placement {placement.placement} (scan {placement.scan_frame}): corners with residuals drawn "
-                "20 times longer and the scan's outline; depth minus scan, blue -8 mm to red +8 mm; IR",
+                side_by_side(images),
+                f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used}): corners with "
+                "residuals drawn 20 times longer and the scan's outline; depth minus scan, blue -8 mm to red +8 mm; IR",
             )
 
 
@@ -64,6 +68,6 @@ def _strong_pairs(evidence: SensorEvidence) -> list[str]:
     upper = np.triu(np.abs(np.nan_to_num(evidence.correlation)), 1)
     rows, columns = np.nonzero(upper > _STRONG_CORRELATION)
     return [
-        f"{PARAMETERS[i]} / {PARAMETERS[j]} ({evidence.correlation[i, j]:+.2f})"
+        f"{PARAMETER_NAMES[i]} / {PARAMETER_NAMES[j]} ({evidence.correlation[i, j]:+.2f})"
         for i, j in zip(rows, columns, strict=True)
     ]

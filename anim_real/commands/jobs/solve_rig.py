@@ -15,7 +15,7 @@ from anim_real.calibrate.boards import Target
 from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.observe import PlacementImages, observe_placement
-from anim_real.calibrate.protocol import ProtocolSpec, load_protocol
+from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec, SegmentsSpec, load_protocol
 from anim_real.calibrate.report import SensorEvidence, sensor_evidence
 from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
 from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve_sensor
@@ -33,9 +33,6 @@ from anim_real.rig import RigSpec, SensorSpec, load_rig
 from anim_real.sync.clocks import calibrate_clock, rig_stamps
 from anim_real.sync.led import LedSamples, locate_led
 from anim_real.take import Take, load_take
-
-_MAX_CAPTURES = 16  # per placement: more only cost time
-_MAX_CORNER_MOTION_PX = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +82,6 @@ class _Scans:
     """The take's scans in metres with their corners, each found once for all sensors."""
 
     def __init__(self, take: Take, rig: RigSpec, target: Target, console: Console) -> None:
-
         self.detector = CornerDetector(target)
         self.meshes: dict[int, Mesh] = {}
         self.corners: dict[int, ScanCorners] = {}
@@ -113,12 +109,14 @@ def _solve_one(
     """Clock, observations and solve of one sensor."""
     with open_recording(take.recording(spec.id)) as recording:
         _check_recording(recording, spec)
-        factory = parse_calibration(recording.calibration_json)
+        factory = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
         console.say(f"{spec.id}: reading the LED")
         clock = _clock(recording, take, rig, spec)
+        color = factory.camera("color", spec.color_mode)
+        max_motion_px = protocol.segments.max_motion_px * color.width / COLOR_REFERENCE_WIDTH_PX
         placements: list[Placement] = []
         images: dict[int, PlacementImages] = {}
-        wanted = _captures_of_scans(recording, take, clock, protocol.segments.window_s, scans)
+        wanted = _captures_of_scans(recording, take, clock, protocol.segments, scans)
         for index, (scan_frame, captures) in enumerate(console.progress(wanted, f"{spec.id}: placements", len(wanted))):
             if not captures:
                 continue
@@ -132,13 +130,13 @@ def _solve_one(
                 scans.detector,
                 up=rig.scanner.up_vector,
                 scan_corners=scans.corners[scan_frame],
-                max_motion_px=_MAX_CORNER_MOTION_PX,
+                max_motion_px=max_motion_px,
             )
             placements.append(placement)
             images[index] = shown
         observations = SensorObservations(
             sensor=spec.id,
-            color=factory.camera("color", spec.color_mode),
+            color=color,
             depth=factory.camera("depth", spec.depth_mode),
             T_color_depth=factory.T_color_depth,
             placements=tuple(placements),
@@ -183,7 +181,7 @@ def _clock(recording: Recording, take: Take, rig: RigSpec, spec: SensorSpec) -> 
 
 
 def _captures_of_scans(
-    recording: Recording, take: Take, clock: ClockMap, window_s: float, scans: _Scans
+    recording: Recording, take: Take, clock: ClockMap, segments: SegmentsSpec, scans: _Scans
 ) -> list[tuple[int, list[int]]]:
     """Per scan its frame index and the captures nearest in time within the window, in time order."""
     stamps = recording.stamps()
@@ -192,8 +190,8 @@ def _captures_of_scans(
     answer = []
     for frame in sorted(scans.meshes):
         away = np.abs(on_scanner - scan_time[frame])
-        near = np.argsort(away)[:_MAX_CAPTURES]
-        answer.append((frame, sorted(int(stamps.index[k]) for k in near if away[k] <= window_s * 1e6)))
+        near = np.argsort(away)[: segments.max_captures]
+        answer.append((frame, sorted(int(stamps.index[k]) for k in near if away[k] <= segments.window_s * 1e6)))
     return answer
 
 
@@ -208,10 +206,6 @@ def _check_take(take: Take, rig: RigSpec) -> None:
             f"was recorded with rig {take.spec.rig!r}, not {rig.name!r}",
             where=spec_path,
             fix=f"Use --rig {take.spec.rig}",
-        )
-    if not take.scan_paths:
-        raise DataError(
-            "the take holds no scans", where=take.folder / "scans", fix="Export one textured scan per placement"
         )
 
 
@@ -231,7 +225,7 @@ def _check_recording(recording: Recording, spec: SensorSpec) -> None:
 
 
 def _inputs(take: Take, rig: RigSpec, others: list[Path]) -> dict[str, str]:
-
+    """SHA-256 of every file that the result depends on: those of the take by path in it, the others by name."""
     target = find("calibration/targets", take.spec.target or rig.target)
     files = [take.recording(spec.id) for spec in rig.sensors] + [
         take.scan_paths[key] for key in sorted(take.scan_paths)

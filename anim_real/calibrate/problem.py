@@ -1,0 +1,125 @@
+"""What one solve is about: the observations, the parameters that are free, and the factory's values as priors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anim_real.calibrate.depth_bias import DepthPoints, RayImage, associate
+from anim_real.calibrate.observations import SensorObservations
+from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX, ProtocolSpec
+from anim_real.calibrate.residuals import Block, color_block, depth_block, ir_block
+from anim_real.calibrate.state import BIAS, CENTER, DELTA, DEPTH_LENS, FOCAL, NUM_SHARED, POSE, State
+from anim_real.geometry.cameras import Camera
+
+Array = NDArray[np.float64]
+
+
+class Problem:
+    """Observations, priors and weights of one solve."""
+
+    def __init__(
+        self,
+        observations: SensorObservations,
+        protocol: ProtocolSpec,
+        *,
+        depth_rays: RayImage | None = None,
+        free: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.observations = observations
+        self.protocol = protocol
+        self.depth_rays = RayImage.of(observations.depth) if depth_rays is None else depth_rays
+        self.placements = tuple(placement.index for placement in observations.placements)
+        self.num_parameters = NUM_SHARED + len(self.placements)
+        self.free = _free_parameters(protocol, len(self.placements)) if free is None else free
+        self.prior_sigma = _prior_sigma(protocol, observations.color, observations.depth, len(self.placements))
+        self.step_scale = np.where(np.isfinite(self.prior_sigma), self.prior_sigma, 1.0)
+
+    def part(self, observations: SensorObservations, free: NDArray[np.int64] | None = None) -> Problem:
+        """The same problem for some of the placements, or with other free parameters."""
+        return Problem(observations, self.protocol, depth_rays=self.depth_rays, free=free)
+
+    def associate(self, state: State, max_error_m: float) -> dict[int, DepthPoints]:
+        """Depth pixels on the object at every placement; their measured z still carries the bias."""
+        found = {}
+        for placement in self.observations.placements:
+            offset = state.offset_m + state.ripple_m.get(placement.index, 0.0)
+            corrected = replace(placement, depth_m=(placement.depth_m - offset) / (1.0 + state.slope))
+            points = associate(
+                corrected,
+                self.observations.depth,
+                self.depth_rays,
+                state.depth_lens,
+                state.T_depth_scan,
+                max_points=self.protocol.solver.depth_points,
+                max_error_m=max_error_m,
+            )
+            found[placement.index] = replace(points, z_measured=points.z_measured * (1.0 + state.slope) + offset)
+        return found
+
+    def blocks(self, state: State, depth_points: dict[int, DepthPoints]) -> list[Block]:
+        """All residuals with their derivatives at a state."""
+        blocks = []
+        for number, placement in enumerate(self.observations.placements):
+            if len(placement.color):
+                blocks.append(
+                    color_block(placement.index, placement.color, self.observations.color, state, self.num_parameters)
+                )
+            if len(placement.ir):
+                blocks.append(
+                    ir_block(placement.index, placement.ir, self.observations.depth, state, self.num_parameters)
+                )
+            points = depth_points.get(placement.index)
+            if points is not None and len(points):
+                block = depth_block(
+                    placement.index, points, state, self.num_parameters, self.protocol.solver.depth_effective
+                )
+                block.jacobian[:, 0, NUM_SHARED + number] = 1.0
+                blocks.append(block)
+        return blocks
+
+    def prior_residual(self, state: State) -> Array:
+        """(P,) state minus factory, in parameter units; zero for the pose, which has no prior."""
+        delta = state.T_color_depth @ self.observations.T_color_depth.inverse()
+        return np.concatenate(
+            [
+                np.zeros(6),
+                delta.rotvec,
+                delta.translation,
+                [state.offset_m, state.slope],
+                state.relative_focal,
+                state.center_px,
+                state.depth_lens,
+                [state.ripple_m.get(index, 0.0) for index in self.placements],
+            ]
+        )
+
+
+def _free_parameters(protocol: ProtocolSpec, num_placements: int) -> NDArray[np.int64]:
+    groups = {
+        "depth_bias": BIAS,
+        "depth_to_color": DELTA,
+        "color_focal": FOCAL,
+        "color_center": CENTER,
+        "depth_lens": DEPTH_LENS,
+        "depth_ripple": slice(NUM_SHARED, NUM_SHARED + num_placements),
+    }
+    slices = [POSE] + [groups[name] for name in groups if name in protocol.solver.estimate]
+    return np.concatenate([np.arange(part.start, part.stop) for part in slices])
+
+
+def _prior_sigma(protocol: ProtocolSpec, color: Camera, depth: Camera, num_placements: int) -> Array:
+    """(P,) standard deviations; the pose's are infinite."""
+    priors = protocol.priors
+    sigma = np.full(NUM_SHARED + num_placements, np.inf)
+    turn, shift = slice(DELTA.start, DELTA.start + 3), slice(DELTA.start + 3, DELTA.stop)
+    sigma[turn], sigma[shift] = np.radians(priors.depth_to_color_deg), priors.depth_to_color_mm * 1e-3
+    sigma[BIAS] = priors.bias_offset_mm * 1e-3, priors.bias_slope
+    sigma[FOCAL] = priors.focal_percent / 100.0, priors.aspect_percent / 100.0
+    sigma[CENTER] = priors.center_px * color.width / COLOR_REFERENCE_WIDTH_PX
+    depth_center = priors.depth_center_px * depth.width / DEPTH_REFERENCE_WIDTH_PX
+    sigma[DEPTH_LENS] = priors.depth_focal_percent / 100.0, depth_center, depth_center
+    sigma[NUM_SHARED:] = priors.depth_ripple_mm * 1e-3
+    return sigma
