@@ -15,7 +15,7 @@ demo: setup
 	$(BIN)/anim-real demo $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: lint test
 
