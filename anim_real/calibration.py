@@ -6,20 +6,29 @@ never written under the name that was asked for, only as ``<name>.refused.json``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from anim_real.errors import RefusedError
+from anim_real.errors import DataError, RefusedError
 from anim_real.files import write_text
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.specs import Spec, load_json
 
 SCHEMA = "anim-real/calibration/1"
+
+
+def _as_value_error(build: Callable[[], object]) -> None:
+    """Let a value's own refusal become the validation error of the key that holds it."""
+    try:
+        build()
+    except DataError as error:
+        raise ValueError(str(error)) from error
 
 
 class CameraModel(Spec):
@@ -36,6 +45,11 @@ class CameraModel(Spec):
         default=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), description="k1 k2 p1 p2 k3 k4 k5 k6"
     )
     max_radius: float | None = Field(default=None, gt=0, description="metric radius; null = unchecked")
+
+    @model_validator(mode="after")
+    def _is_camera(self) -> CameraModel:
+        _as_value_error(self.camera)
+        return self
 
     @classmethod
     def of(cls, camera: Camera, mode: str) -> CameraModel:
@@ -73,6 +87,11 @@ class RigidModel(Spec):
     dst: str
     src: str
     matrix: tuple[tuple[float, float, float, float], ...] = Field(min_length=4, max_length=4)
+
+    @model_validator(mode="after")
+    def _is_rigid(self) -> RigidModel:
+        _as_value_error(self.rigid)
+        return self
 
     @classmethod
     def of(cls, rigid: Rigid) -> RigidModel:

@@ -66,7 +66,7 @@ def usage() -> str:
 
 def _run(name: str, arguments: list[str]) -> int:
     from anim_real.console import Console, print_result
-    from anim_real.errors import AnimRealError, MissingDependencyError
+    from anim_real.errors import AnimRealError, MissingDependencyError, from_os_error
 
     as_json, quiet = "--json" in arguments, "--quiet" in arguments
     is_debug = "--debug" in arguments
@@ -106,6 +106,14 @@ def _run(name: str, arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else _USAGE_EXIT
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        known = from_os_error(error)
+        return _fail(known or error, known.exit_code if known else _UNEXPECTED_EXIT, is_debug)
+    except MemoryError as error:
+        short = MissingDependencyError(
+            f"not enough memory ({error})" if str(error) else "not enough memory", fix="Ask for smaller sizes or counts"
+        )
+        return _fail(short, short.exit_code, is_debug)
     except Exception as error:
         return _fail(error, _UNEXPECTED_EXIT, is_debug)
 

@@ -6,6 +6,8 @@ The command line turns the class into the exit code and prints the message witho
 
 from __future__ import annotations
 
+import errno
+
 
 class AnimRealError(Exception):
     """Base of every error shown to a user; ``exit_code`` is what the process ends with.
@@ -93,3 +95,39 @@ class ConsentError(AnimRealError):
     """The consent or licence recorded with a take does not allow this use."""
 
     exit_code = 14
+
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def no_space(where: object) -> NoSpaceError:
+    """The error of a full disk, met while ``where`` was written."""
+    return NoSpaceError("no space left on the device", where=where, fix="Free some space and run again")
+
+
+def from_os_error(error: OSError, *, where: object = None) -> AnimRealError | None:
+    """What the system refused, in our words; None if it is nothing that a user can act on.
+
+    Args:
+        error: what the system raised.
+        where: the file meant; the one that the system names by default.
+    """
+    where = error.filename if where is None else where
+    if error.errno in FULL_DISK:
+        return no_space(where)
+    if where is None:
+        return None
+    if error.errno in _FORBIDDEN:
+        return ConfigError(f"{error.strerror}", where=where, fix="Check the permissions, or name another path")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return ConfigError("is a file where a folder is needed", where=where, fix="Name another path")
+    if error.errno == errno.EISDIR:
+        return ConfigError("is a folder where a file is needed", where=where, fix="Name a file")
+    if error.errno == errno.ENOENT:
+        return NotFoundError("no such file or folder", where=where, fix="Check the path")
+    if error.errno == errno.ENAMETOOLONG:
+        return ConfigError("the name is too long for the file system", where=where, fix="Name another path")
+    if error.errno == errno.EIO:
+        return DataError("the device fails to read or write it", where=where, fix="Check the disk")
+    return None

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from anim_real.errors import ConfigError, DataError, NoSpaceError, NotFoundError
+from anim_real.errors import FULL_DISK, AnimRealError, ConfigError, DataError, NotFoundError, no_space
 
 _CHUNK_BYTES = 1 << 20
 
@@ -47,10 +47,23 @@ def require_folder(path: Path, what: str = "folder") -> Path:
     return path
 
 
-def refuse_existing(path: Path, *, force: bool = False) -> None:
-    """Raise ``ConfigError`` if ``path`` exists: nothing is overwritten silently."""
-    if path.exists() and not force:
+def refuse_existing(path: Path) -> None:
+    """Raise ``ConfigError`` if ``path`` exists (nothing is overwritten silently) or could not be written."""
+    if path.exists() or path.is_symlink():
         raise ConfigError("output exists already", where=path, fix="Choose another -o, or move the old one away")
+    refuse_unwritable(path)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise ``ConfigError`` unless ``path`` can be made: its nearest existing parent is a folder open to writing.
+
+    Said before the work starts; the system may still say otherwise when the output is written.
+    """
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is a file, not a folder", where=path, fix="Choose another -o")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"the folder {nearest} cannot be written to", where=path, fix="Choose another -o")
 
 
 @contextmanager
@@ -60,26 +73,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The file is flushed to disk, renamed and its folder flushed. On any error the temporary
     file is removed and ``path`` is untouched. A full disk becomes ``NoSpaceError``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".partial{path.suffix}", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(
-                "no space left on the device", where=path, fix="Free some space and run again"
-            ) from error
-        raise
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+    with _full_disk_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".partial{path.suffix}", dir=path.parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            yield partial
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            partial.chmod(0o644)
+            partial.replace(path)
+            _fsync_folder(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                partial.unlink()
 
 
 @contextmanager
@@ -90,22 +98,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         ConfigError: ``path`` exists already.
     """
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    partial.chmod(0o755)
+    with _full_disk_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        partial.chmod(0o755)
+        try:
+            yield partial
+            partial.rename(path)
+            _fsync_folder(path.parent)
+        finally:
+            if partial.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """A full disk becomes ``NoSpaceError`` naming ``path``, also where a library wrapped the system's error."""
     try:
-        yield partial
-        partial.rename(path)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(
-                "no space left on the device", where=path, fix="Free some space and run again"
-            ) from error
+        yield
+    except AnimRealError:
         raise
-    finally:
-        if partial.exists():
-            shutil.rmtree(partial, ignore_errors=True)
+    except Exception as error:
+        is_told = isinstance(error, OSError) and error.errno in FULL_DISK
+        if not is_told and os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise no_space(path) from error
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -136,7 +153,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a syntax error, NaN or Infinity raises ``DataError`` with the line."""
     try:
         return json.loads(require_file(path).read_text("utf-8"), parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, UnicodeDecodeError, _ConstantError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, _ConstantError) as error:
         raise DataError(f"not valid JSON ({error})", where=path) from error
 
 

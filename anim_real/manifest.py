@@ -98,5 +98,11 @@ def load_manifest(path: Path) -> tuple[Manifest, pd.DataFrame]:
         raise DataError(
             "the frame table was changed after the manifest was written", where=table_path, fix="Run ingest again"
         )
-    frames = pd.read_csv(table_path, dtype=FRAME_COLUMNS)  # type: ignore[arg-type]
+    try:
+        frames = pd.read_csv(table_path, dtype=FRAME_COLUMNS)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"holds a wrong value ({error})", where=table_path, fix="Run ingest again") from error
+    if list(frames.columns) != list(FRAME_COLUMNS):
+        odd = sorted(set(frames.columns) ^ set(FRAME_COLUMNS))
+        raise DataError(f"has unknown or missing columns {odd}", where=table_path, fix="Run ingest again")
     return manifest, frames

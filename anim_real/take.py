@@ -121,7 +121,7 @@ def load_take(folder: Path) -> Take:
     """Open a take folder.
 
     Raises:
-        NotFoundError: the folder, take.toml or scans/timestamps.csv is missing.
+        NotFoundError: the folder, take.toml, scans/timestamps.csv, every recording or every scan is missing.
         ConfigError: take.toml has an unknown or wrong key.
         DataError: a table is malformed, not ascending, or no scan has a stamp.
     """
@@ -139,6 +139,10 @@ def load_take(folder: Path) -> Take:
     unstamped = sorted(set(scan_paths) - set(stamps["frame_index"].tolist()))
     if unstamped:
         raise DataError(f"scan frames {unstamped[:5]} have no row in timestamps.csv", where=folder / "scans")
+    if not scan_paths:
+        raise NotFoundError(
+            f"holds no frame-<number> mesh ({', '.join(SUFFIXES)})", where=folder / "scans", fix="Export the scans"
+        )
     pulses = led = None
     if (folder / "triggers.csv").is_file():
         pulses = read_table(folder / "triggers.csv", {"pulse_index": "int64", "time_us": "int64"})
@@ -184,8 +188,13 @@ def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         raise DataError(f"columns {missing} are missing; found {list(table.columns)}", where=path)
     try:
         table = pd.DataFrame(table[list(columns)]).astype(columns)
-    except (ValueError, pd.errors.IntCastingNaNError) as error:
+    except (ValueError, OverflowError, pd.errors.IntCastingNaNError) as error:
         raise DataError(f"a value is not a number ({error})", where=path) from error
+    for name in columns:
+        is_finite = np.isfinite(table[name].to_numpy())
+        if not is_finite.all():
+            row = int(np.flatnonzero(~is_finite)[0]) + 2
+            raise DataError(f"{name} is not a finite number at line {row}", where=path)
     for name in (next(iter(columns)), "time_us"):
         steps = np.diff(table[name].to_numpy())
         if (steps <= 0).any():

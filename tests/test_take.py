@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.errors import AnimRealError, ConfigError, DataError, NotFoundError
+from anim_real.errors import AnimRealError, ConfigError, DataError, NotFoundError, SchemaVersionError
 from anim_real.take import RgbdFrame, find_takes, load_take, read_table
 
 TOML = """schema = "anim-real/take/1"
@@ -70,7 +70,6 @@ def test_optional_tables_may_be_absent(tmp_path: Path) -> None:
         ('kind = "subject"', 'kind = "portrait"', "kind"),
         ('action = "walk"', 'acton = "walk"', "acton"),
         ('take_id = "s01-walk"', 'take_id = "../s01"', "take_id"),
-        ('schema = "anim-real/take/1"', 'schema = "anim-real/take/9"', "schema"),
         ('scope = ["research", "publication"]', "scope = []", "scope"),
         ('rig = "virtual"', "", "rig"),
         ('rig = "virtual"', "rig = ", "TOML"),
@@ -83,6 +82,12 @@ def test_a_wrong_key_of_take_toml_is_named(tmp_path: Path, old: str, new: str, k
         load_take(folder)
     assert "take.toml" in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_take_of_another_schema_is_told_apart_from_a_typo(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "t", toml=TOML.replace("anim-real/take/1", "anim-real/take/9"))
+    with pytest.raises(SchemaVersionError, match=r"take.toml.*take/9"):
+        load_take(folder)
 
 
 @pytest.mark.parametrize(

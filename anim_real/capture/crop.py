@@ -27,6 +27,7 @@ _MARGIN = 0.10  # of the person's extent, on every side: hair often gives no dep
 _TRIM_PERCENT = 0.1  # stray points that must not widen the crop
 _FLYING_STEP = 0.02  # of the depth: a neighbour farther in front or behind is on another surface
 _FLYING_NEIGHBORS = 3  # of eight: with fewer on its surface a pixel hangs between two surfaces
+_INCOMPLETE = "Choose a complete capture, such as the next one; inspect counts the incomplete ones"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +76,7 @@ def person_crop(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, *, si
     """
     where = f"capture {frame.index}"
     if frame.color is None:
-        raise DataError("has no colour image", where=where)
+        raise DataError("has no colour image", where=where, fix=_INCOMPLETE)
     color_camera = sensor.color.camera()
     if frame.color.shape[:2] != (color_camera.height, color_camera.width):
         raise DataError(f"colour image is {frame.color.shape[:2]}, calibrated is mode {sensor.color.mode}", where=where)
@@ -109,7 +110,7 @@ def find_person(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec) -> Pe
     """
     where = f"capture {frame.index}"
     if frame.depth_mm is None:
-        raise DataError("has no depth image", where=where)
+        raise DataError("has no depth image", where=where, fix=_INCOMPLETE)
     camera = sensor.depth.camera()
     if frame.depth_mm.shape != (camera.height, camera.width):
         raise DataError(f"depth image is {frame.depth_mm.shape}, calibrated is mode {sensor.depth.mode}", where=where)

@@ -33,7 +33,7 @@ def export_capture(recording: Recording, index: int, folder: Path) -> dict[str, 
     ``.ir.png`` (16 bit), and where both cameras delivered ``.aligned.png`` (depth in the colour image,
     16-bit mm), ``.overlay.png`` and ``.points.ply``.
     """
-    calibration = parse_calibration(recording.calibration_json)
+    calibration = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
     frame = recording.capture(index)
     stem = f"frame-{index:06d}"
     written: list[str] = []
@@ -55,7 +55,8 @@ def export_capture(recording: Recording, index: int, folder: Path) -> dict[str, 
 
 def write_intrinsics(recording: Recording, path: Path) -> None:
     """Write both cameras' factory intrinsics, their transform and the recording's facts as JSON."""
-    calibration, info = parse_calibration(recording.calibration_json), recording.info
+    calibration = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
+    info = recording.info
     document: dict[str, Any] = {"recording": asdict(info)}
     if info.color_mode is not None:
         document["color"] = CameraModel.of(calibration.camera("color", info.color_mode), info.color_mode).model_dump()

@@ -150,8 +150,8 @@ class FactoryCalibration:
         return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def parse_calibration(raw: bytes) -> FactoryCalibration:
-    """Read a factory calibration.
+def parse_calibration(raw: bytes, *, where: object = "calibration.json") -> FactoryCalibration:
+    """Read a factory calibration; ``where`` names it in errors.
 
     Raises:
         DataError: not JSON, NaN, a key missing or of the wrong form, impossible values, or translations in millimetres.
@@ -160,30 +160,27 @@ def parse_calibration(raw: bytes) -> FactoryCalibration:
         document = json.loads(raw.rstrip(b"\0"), parse_constant=_refuse_constant)
         information = document["CalibrationInformation"]
         cameras = {entry["Location"]: entry for entry in information["Cameras"]}
-        depth = _parse_camera("depth", cameras[_LOCATIONS["depth"]])
-        color = _parse_camera("color", cameras[_LOCATIONS["color"]])
+        depth = _parse_camera("depth", cameras[_LOCATIONS["depth"]], f"{where}:depth")
+        color = _parse_camera("color", cameras[_LOCATIONS["color"]], f"{where}:color")
         inertial = {entry["SensorType"]: entry["Rt"] for entry in information.get("InertialSensors", [])}
         serial = str(information.get("Metadata", {}).get("SerialId", ""))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"is not JSON ({error})", where="calibration.json", fix="Copy it from the device again"
-        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"is not JSON ({error})", where=where, fix="Copy it from the device again") from error
     except KeyError as error:
-        raise DataError(f"has no {error.args[0]!r}", where="calibration.json") from error
+        raise DataError(f"has no {error.args[0]!r}", where=where) from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"is not a factory calibration ({error})", where="calibration.json") from error
+        raise DataError(f"is not a factory calibration ({error})", where=where) from error
     return FactoryCalibration(
         depth_camera=depth,
         color_camera=color,
-        T_accelerometer_depth=_inertial_pose(inertial, "accelerometer"),
-        T_gyro_depth=_inertial_pose(inertial, "gyro"),
+        T_accelerometer_depth=_inertial_pose(inertial, "accelerometer", where),
+        T_gyro_depth=_inertial_pose(inertial, "gyro", where),
         serial=serial,
         document=document,
     )
 
 
-def _parse_camera(name: str, entry: dict[str, Any]) -> FactoryCamera:
-    where = f"calibration.json:{name}"
+def _parse_camera(name: str, entry: dict[str, Any], where: str) -> FactoryCamera:
     model = entry["Intrinsics"]["ModelType"]
     if model != _MODEL:
         raise DataError(f"lens model {model!r} is not supported (pre-production device)", where=where)
@@ -240,11 +237,11 @@ def _parse_pose(entry: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarr
     return rotation, translation
 
 
-def _inertial_pose(poses: dict[str, Any], name: str) -> Rigid | None:
+def _inertial_pose(poses: dict[str, Any], name: str, where: object) -> Rigid | None:
     entry = poses.get(_INERTIAL[name])
     if entry is None:
         return None
-    rotation, translation = _parse_pose(entry, f"calibration.json:{name}")
+    rotation, translation = _parse_pose(entry, f"{where}:{name}")
     return Rigid.from_parts(name, "depth", rotation, translation)
 
 

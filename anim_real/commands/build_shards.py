@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anim_real.console import Console, Result
-from anim_real.errors import ConfigError
+from anim_real.flags import require_range, require_seed
 
 if TYPE_CHECKING:
     from anim_real.shards.plan import Outcome, Remainder
     from anim_real.shards.schema import DatasetRecord
+
+_MAX_WORKERS = 512
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Arguments:
 
 def run(arguments: Arguments, console: Console) -> Result:
     """Build the data set; return its record and what failed."""
-    check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution)
+    check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution, arguments.seed)
     from anim_real.commands.jobs.aligned_pairs import PairOptions, pair_outcome
     from anim_real.commands.jobs.pair_sources import build_plan, load_sources, remaining_tasks
     from anim_real.commands.jobs.workers import Workers
@@ -78,16 +80,13 @@ def run(arguments: Arguments, console: Console) -> Result:
     return packed_result(arguments.output, record)
 
 
-def check_numbers(size: int, points: int, workers: int, resolution: int) -> None:
+def check_numbers(size: int, points: int, workers: int, resolution: int, seed: int) -> None:
     """Refuse sizes that cannot be meant."""
-    if not 32 <= size <= 4096:
-        raise ConfigError(f"{size} is not in 32..4096", where="--size")
-    if not 100 <= points <= 10_000_000:
-        raise ConfigError(f"{points} is not in 100..10000000", where="--points")
-    if not 16 <= resolution <= 1024:
-        raise ConfigError(f"{resolution} is not in 16..1024", where="--resolution")
-    if workers < 0:
-        raise ConfigError(f"{workers} is negative", where="--workers", fix="0 means one per core")
+    require_range("--size", size, 32, 4096)
+    require_range("--points", points, 100, 10_000_000)
+    require_range("--resolution", resolution, 16, 1024)
+    require_range("--workers", workers, 0, _MAX_WORKERS)
+    require_seed(seed)
 
 
 def packed_result(folder: Path, record: DatasetRecord) -> Result:

@@ -15,6 +15,7 @@ from typing import Any
 from anim_real import __version__, resources
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, MissingDependencyError
+from anim_real.files import require_folder
 
 _REQUIRED = ("numpy", "scipy", "pandas", "numba", "h5py", "pydantic", "tyro", "cv2", "open3d", "igl", "trimesh", "PIL")
 _OPTIONAL = {  # module -> (extra, what it is for)
@@ -22,7 +23,10 @@ _OPTIONAL = {  # module -> (extra, what it is for)
     "safetensors": ("train", "weights and checkpoints"),
     "tensorboard": ("train", "training curves"),
     "anny": ("sim", "bodies of the virtual studio"),
-    "spconv": ("cuda", "fast sparse convolutions on a GPU; the pure-torch twin is used without it"),
+    "spconv": (
+        "cuda",
+        "sparse convolutions on a GPU (not yet run on hardware); without it the pure-torch twin is used",
+    ),
 }
 _DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
@@ -53,6 +57,7 @@ class Finding:
 
 def run(arguments: Arguments, console: Console) -> Result:
     """Run every check; a failed required one raises ``MissingDependencyError`` after all were shown."""
+    require_folder(arguments.folder)
     findings = [_python(), *(_package(name) for name in _REQUIRED)]
     findings += [_optional(name, extra, purpose) for name, (extra, purpose) in _OPTIONAL.items()]
     findings += [_gpu(), _disk(arguments.folder), *_shipped()]

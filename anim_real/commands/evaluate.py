@@ -15,12 +15,14 @@ import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError, DataError, NotFoundError
-from anim_real.files import refuse_existing, require_folder, write_json
+from anim_real.files import refuse_existing, refuse_unwritable, require_folder, write_json
+from anim_real.flags import require_range, require_seed
 
 if TYPE_CHECKING:
     from anim_real.mesh import Mesh
 
 SCHEMA = "anim-real/scores/1"
+_SIZES_M = (0.05, 4.0)  # a hand .. a person with raised arms; a mesh in millimetres is far outside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,12 @@ def run(arguments: Arguments, console: Console) -> Result:
     """Score a split and write the scores; frames that cannot be scored are listed."""
     if (arguments.weights is None) == (arguments.meshes is None):
         raise ConfigError("give either --weights or --meshes", where="evaluate")
+    require_seed(arguments.seed)
+    if arguments.limit is not None:
+        require_range("--limit", arguments.limit, 1)
     refuse_existing(arguments.output)
+    if arguments.keep_meshes is not None:
+        refuse_unwritable(arguments.keep_meshes / "mesh.ply")
     from anim_real.data.dataset import derived_rng
     from anim_real.evaluate import metric_preset, score_mesh, summary
     from anim_real.shards.read import open_dataset
@@ -112,8 +119,6 @@ def run(arguments: Arguments, console: Console) -> Result:
 
 def _spread(keys: tuple[Any, ...], limit: int | None) -> list[Any]:
     """At most ``limit`` keys, evenly spread."""
-    if limit is not None and limit < 1:
-        raise ConfigError("--limit must be at least 1", where="evaluate")
     if limit is None or limit >= len(keys):
         return list(keys)
     return [keys[index * len(keys) // limit] for index in range(limit)]
@@ -157,10 +162,20 @@ def _reader(arguments: Arguments) -> Callable[[str, Any], Mesh]:
     def predict(name: str, _frame: Any) -> Mesh:
         for suffix in SUFFIXES:
             if (folder / f"{_stem(name)}{suffix}").is_file():
-                return load_mesh(folder / f"{_stem(name)}{suffix}")
+                return _of_human_size(load_mesh(folder / f"{_stem(name)}{suffix}"), f"{_stem(name)}{suffix}")
         raise NotFoundError(f"no mesh {_stem(name)}.ply", where=folder)
 
     return predict
+
+
+def _of_human_size(mesh: Mesh, where: str) -> Mesh:
+    """Refuse a mesh in another unit than metres: its score would be a number without meaning."""
+    extent = float((mesh.vertices.max(0) - mesh.vertices.min(0)).max())
+    if not _SIZES_M[0] <= extent <= _SIZES_M[1]:
+        raise DataError(
+            f"is {extent:.4g} m large; expected {_SIZES_M[0]} to {_SIZES_M[1]} m", where=where, fix="Scale it to metres"
+        )
+    return mesh
 
 
 def _stem(name: str) -> str:

@@ -15,6 +15,7 @@ import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, ConfigError, ConsentError, DataError, NotFoundError, RefusedError
+from anim_real.flags import require_range, require_seed
 
 if TYPE_CHECKING:
     from anim_real.commands.jobs.take_pairs import PairingSetup, TakePairs
@@ -65,6 +66,7 @@ def run(arguments: Arguments, console: Console) -> Result:
     from anim_real.files import refuse_existing
     from anim_real.manifest import frames_path, save_manifest
 
+    _check_numbers(arguments)
     if not arguments.takes:
         raise ConfigError("no take is given", where="ingest", fix="Name takes, or a folder that holds them")
     if arguments.output.suffix != ".json":
@@ -102,6 +104,17 @@ def run(arguments: Arguments, console: Console) -> Result:
     return _report(arguments.output, manifest, failures)
 
 
+def _check_numbers(arguments: Arguments) -> None:
+    if not 0.0 < arguments.tolerance < 0.5:
+        raise ConfigError(f"is {arguments.tolerance}", where="--tolerance", fix="Give a value between 0 and 0.5 frames")
+    require_range("--min-coverage", arguments.min_coverage, 0.0, 1.0)
+    require_range("--max-distance-mm", arguments.max_distance_mm, 0.0, 1000.0)
+    require_range("--max-bias-mm", arguments.max_bias_mm, 0.0, 1000.0)
+    require_range("--val-fraction", arguments.val_fraction, 0.0, 1.0)
+    require_range("--test-fraction", arguments.test_fraction, 0.0, 1.0)
+    require_seed(arguments.seed)
+
+
 def _splits(arguments: Arguments, subjects: set[str], *, is_strict: bool = False) -> dict[Split, tuple[str, ...]]:
     """Split the subjects; unless strict, subjects named in flags may have dropped out."""
     from anim_real.splits import split_subjects
@@ -123,8 +136,6 @@ def _load_setup(arguments: Arguments) -> tuple[PairingSetup, str, str]:
     from anim_real.rig import load_rig
     from anim_real.sync.audit import PairLimits
 
-    if not 0.0 < arguments.tolerance < 0.5:
-        raise ConfigError(f"is {arguments.tolerance}", where="--tolerance", fix="Give a value between 0 and 0.5 frames")
     rig, rig_path, rig_sha256 = load_rig(arguments.rig)
     calibration = load_calibration(arguments.calibration)
     if calibration.rig_sha256 != rig_sha256:

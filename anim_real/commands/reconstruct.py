@@ -11,6 +11,7 @@ import tyro
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError, DataError, NotFoundError
 from anim_real.files import refuse_existing
+from anim_real.flags import require_range
 
 if TYPE_CHECKING:
     from anim_real.data.examples import PreparedFrame
@@ -29,6 +30,7 @@ class Arguments:
         split: split that a frame number counts in.
         take: take folder to take the frame from, instead of a data set.
         index: capture in the take's recording.
+        size: side of the crop of the take's capture, pixels; as in build-shards for the data the weights learned from.
         sensor: sensor of the take; needed if the calibration has several.
         calibration: calibration file, for a take.
         rig: rig file or name, for a take.
@@ -44,6 +46,7 @@ class Arguments:
     split: Literal["train", "val", "test"] = "test"
     take: Path | None = None
     index: int = 0
+    size: int = 512
     sensor: str | None = None
     calibration: Path | None = None
     rig: str | None = None
@@ -102,7 +105,7 @@ def _from_dataset(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid
     dataset = open_dataset(arguments.data)
     by_name = {key.name: key for key in dataset.frames()}
     key = by_name.get(arguments.frame)
-    if key is None and arguments.frame.isdigit():
+    if key is None and arguments.frame.isdecimal():
         keys = dataset.frames(arguments.split)
         key = keys[int(arguments.frame)] if int(arguments.frame) < len(keys) else None
     if key is None:
@@ -119,11 +122,13 @@ def _from_take(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid]:
     from anim_real.calibration import load_calibration
     from anim_real.capture.crop import person_crop
     from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.commands.jobs.take_pairs import require_device
     from anim_real.data.examples import prepare
     from anim_real.rig import load_rig
     from anim_real.take import load_take
 
     assert arguments.take is not None
+    require_range("--size", arguments.size, 32, 4096)
     if arguments.calibration is None:
         raise ConfigError("a take needs --calibration", where="reconstruct")
     calibration = load_calibration(arguments.calibration)
@@ -142,7 +147,8 @@ def _from_take(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid]:
     with open_recording(load_take(arguments.take).recording(name)) as recording:
         if not 0 <= arguments.index < len(recording):
             raise NotFoundError(f"no capture {arguments.index}; there are {len(recording)}", where=arguments.take)
-        crop = person_crop(recording.capture(arguments.index), sensor, rig, size=2 * size)
+        require_device(recording, sensor)
+        crop = person_crop(recording.capture(arguments.index), sensor, rig, size=arguments.size)
     frame = prepare(
         crop.color, crop.depth_mm, crop.mask, crop.camera, size=size, where=f"{arguments.take} {arguments.index}"
     )

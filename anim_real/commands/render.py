@@ -18,6 +18,7 @@ import tyro
 from anim_real import __version__
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError
+from anim_real.flags import require_range
 
 if TYPE_CHECKING:
     from anim_real.commands.jobs.rendered_views import RenderTask
@@ -66,11 +67,10 @@ def run(arguments: Arguments, console: Console) -> Result:
     """Render and pack; return the record and what failed."""
     from anim_real.commands.build_shards import check_numbers, packed_result
 
-    check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution)
-    if not 1 <= arguments.views <= 3600:
-        raise ConfigError(f"{arguments.views} is not in 1..3600", where="--views")
-    if arguments.height is not None and not 0.05 <= arguments.height <= 3.0:
-        raise ConfigError(f"{arguments.height} is not in 0.05..3 metres", where="--height")
+    check_numbers(arguments.size, arguments.points, arguments.workers, arguments.resolution, arguments.seed)
+    require_range("--views", arguments.views, 1, 3600)
+    if arguments.height is not None:
+        require_range("--height", arguments.height, 0.05, 3.0, unit="metres")
     if not arguments.meshes:
         raise ConfigError("no mesh was given", where="meshes", fix="Name one or more mesh files")
     from anim_real.commands.jobs.rendered_views import render_outcome

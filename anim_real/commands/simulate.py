@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from anim_real.console import Console, Result
-from anim_real.errors import ConfigError
+from anim_real.flags import require_range, require_seed
 
 if TYPE_CHECKING:
     from anim_real.mesh import Mesh
@@ -73,6 +73,7 @@ def run(arguments: Arguments, console: Console) -> Result:
         if arguments.factory is None
         else require_file(arguments.factory, "factory calibration").read_bytes()
     )
+    parse_calibration(factory, where=arguments.factory or "the package's calibration.json")
     names = _take_names(arguments)
     if any(name.kind == "subject" for name in names):
         import anim_real.studio.bodies  # noqa: F401 - a missing package is said before anything is written
@@ -153,12 +154,10 @@ def _take_names(arguments: Arguments) -> list[TakeName]:
 
 
 def _check(arguments: Arguments) -> None:
-    for flag, value, least in (
-        ("--subjects", arguments.subjects, 0), ("--frames", arguments.frames, 2),
-        ("--placements", arguments.placements, 1), ("--seed", arguments.seed, 0),
-    ):  # fmt: skip
-        if value < least:
-            raise ConfigError(f"is {value}, needs at least {least}", where=flag)
+    require_range("--subjects", arguments.subjects, 0, 999)
+    require_range("--frames", arguments.frames, 2, 100_000)
+    require_range("--placements", arguments.placements, 1, 1000)
+    require_seed(arguments.seed)
 
 
 def _summary(truth: TakeTruth) -> dict[str, Any]:

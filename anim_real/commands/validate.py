@@ -15,6 +15,7 @@ import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, ConfigError, DataError, NotFoundError
+from anim_real.flags import require_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,7 @@ def run(arguments: Arguments, console: Console) -> Result:
     """Check every path; DataError lists all problems."""
     if not arguments.paths:
         raise ConfigError("no path was given", where="paths", fix="Name a data set, a manifest or a take")
+    require_seed(arguments.seed)
     problems: list[str] = []
     records: list[dict[str, Any]] = []
     for path in arguments.paths:

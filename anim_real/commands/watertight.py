@@ -15,10 +15,10 @@ import tyro
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import refuse_existing, write_json
+from anim_real.flags import require_range
 
 _SCHEMA = "anim-real/watertight-report/1"
 _SIZES_M = (0.05, 4.0)  # a hand .. a person with raised arms on a box
-_RESOLUTIONS = (16, 2048)
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,8 @@ def run(arguments: Arguments, console: Console) -> Result:
 
 
 def _check(arguments: Arguments) -> None:
-    if not _RESOLUTIONS[0] <= arguments.resolution <= _RESOLUTIONS[1]:
-        raise ConfigError(
-            f"{arguments.resolution} is outside {_RESOLUTIONS[0]} to {_RESOLUTIONS[1]}", where="--resolution"
-        )
-    if not 0.0 <= arguments.max_invented <= 1.0:
-        raise ConfigError(f"{arguments.max_invented} is not a share between 0 and 1", where="--max-invented")
+    require_range("--resolution", arguments.resolution, 16, 2048)
+    require_range("--max-invented", arguments.max_invented, 0.0, 1.0)
     if arguments.output.suffix.lower() not in (".ply", ".glb", ".obj"):
         raise ConfigError(
             f"cannot write {arguments.output.suffix!r}", where=arguments.output, fix="Use .ply, .glb or .obj"

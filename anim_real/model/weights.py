@@ -63,7 +63,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_exactly(model: torch.nn.Module, tensors: dict[str, torch.Tensor], *, where: object) -> None:
-    """Load tensors into a model; any missing, foreign or misshapen one is an error, never skipped."""
+    """Load tensors into a model; any missing, foreign, misshapen or non-finite one is an error, never skipped."""
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise DataError(
+            f"{len(broken)} tensors hold NaN or infinity, such as {broken[0]}", where=where, fix="Use other weights"
+        )
     try:
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

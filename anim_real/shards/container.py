@@ -37,6 +37,16 @@ _COPY_AGAIN = "Copy it again, or build again"
 _DO_NOT_USE = "Do not use this file"
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _MAX_HEADER_BYTES = 16 << 20
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on broken metadata
+
+
+def require_whole(path: Path, entry: ShardEntry | None) -> None:
+    """Raise unless the file is there and has the size that the record gives."""
+    if not path.is_file():
+        raise NotFoundError("a shard of the data set is missing", where=path, fix=_COPY_AGAIN)
+    if entry is not None and path.stat().st_size != entry.bytes:
+        num_bytes = path.stat().st_size
+        raise DataError(f"has {num_bytes} bytes, the record says {entry.bytes}", where=path, fix=_COPY_AGAIN)
 
 
 class ShardFile:
@@ -50,11 +60,7 @@ class ShardFile:
 
     def __init__(self, path: Path, entry: ShardEntry | None = None, record: DatasetRecord | None = None) -> None:
         self.path = path
-        if not path.is_file():
-            raise NotFoundError("a shard of the data set is missing", where=path, fix=_COPY_AGAIN)
-        if entry is not None and path.stat().st_size != entry.bytes:
-            num_bytes = path.stat().st_size
-            raise DataError(f"has {num_bytes} bytes, the record says {entry.bytes}", where=path, fix=_COPY_AGAIN)
+        require_whole(path, entry)
         try:
             self._file = h5py.File(path, "r", rdcc_nbytes=1 << 20)
         except OSError as error:
@@ -70,6 +76,9 @@ class ShardFile:
             }
             self.scan_index: NDArray[np.int64] = self.read("scans/scan_index", slice(None))
             self._check_frames()
+        except _DAMAGE as error:
+            self._file.close()
+            raise DataError(f"is damaged ({error})", where=path, fix=_COPY_AGAIN) from error
         except BaseException:
             self._file.close()
             raise

@@ -17,9 +17,12 @@ LOCK_NAME = ".lock"
 def dataset_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel frees it when the process ends, however it ends.
 
+    The folder is made if need be, and taken back if nothing came to lie in it.
+
     Raises:
         LockedError: another process holds it.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_NAME
     while True:
@@ -38,3 +41,6 @@ def dataset_lock(folder: Path) -> Iterator[None]:
     finally:
         path.unlink()
         os.close(handle)
+        if is_new:
+            with suppress(OSError):  # not empty: something was built
+                folder.rmdir()

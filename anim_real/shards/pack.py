@@ -7,13 +7,14 @@ a build that was killed goes on after the last part that is whole. One process a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from anim_real import __version__
 from anim_real.errors import ConfigError, DataError
-from anim_real.files import read_json, sha256_bytes, sha256_file, write_json, write_text
+from anim_real.files import read_json, refuse_unwritable, sha256_bytes, sha256_file, write_json, write_text
 from anim_real.shards.container import ShardFile
 from anim_real.shards.index import RECORD_NAME, count_split, load_record, record_problems, shard_path
 from anim_real.shards.locking import LOCK_NAME, dataset_lock
@@ -72,6 +73,7 @@ def pack_dataset(folder: Path, plan: BuildPlan, outcomes: Outcomes) -> DatasetRe
         failures = [failure for parts in packed.values() for failure in parts.failures]
         if not entries:
             reasons = "; ".join(f"{failure.take} {failure.item}: {failure.reason}" for failure in failures[:5])
+            _remove_empty(folder)
             raise DataError(f"not one scan could be packed: {reasons}", where=folder)
         record = _record(plan, entries, failures)
         assert not record_problems(folder, record), record_problems(folder, record)
@@ -80,10 +82,18 @@ def pack_dataset(folder: Path, plan: BuildPlan, outcomes: Outcomes) -> DatasetRe
         return record
 
 
+def _remove_empty(folder: Path) -> None:
+    """Take back a build that came to nothing: a later run may choose other inputs for the same folder."""
+    (folder / _INTENT_NAME).unlink()
+    with suppress(OSError):  # not there, or not empty
+        (folder / "shards").rmdir()
+
+
 def _refuse_foreign(folder: Path, plan: BuildPlan) -> None:
     """Only a new or empty folder, or one begun under the same key, may be written to."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError("output exists and is not a folder", where=folder, fix="Choose another -o")
+    refuse_unwritable(folder / RECORD_NAME)
     for name in (RECORD_NAME, _INTENT_NAME):
         if (folder / name).is_file():
             found = read_json(folder / name)

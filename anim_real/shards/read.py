@@ -23,7 +23,7 @@ from anim_real.geometry.cameras import Camera, OrthographicCamera
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import WatertightMesh
 from anim_real.samples import PointSamples
-from anim_real.shards.container import ShardFile
+from anim_real.shards.container import ShardFile, require_whole
 from anim_real.shards.images import decode_jpeg, unpack_mask
 from anim_real.shards.index import RECORD_NAME, FrameKey, load_record, scan_id
 from anim_real.shards.schema import ORTHOGRAPHIC, PERSPECTIVE, DatasetRecord, Split
@@ -253,11 +253,14 @@ def open_dataset(folder: Path) -> Dataset:
     """Open a data set that ``build-shards`` or ``render`` finished.
 
     Raises:
-        NotFoundError: no such folder, or no dataset.json in it.
+        NotFoundError: no such folder, no dataset.json in it, or a shard is missing.
         SchemaVersionError: written by another version.
-        DataError: the record contradicts itself or leads out of its folder.
+        DataError: the record contradicts itself or leads out of its folder, or a shard has not its size.
     """
-    return Dataset(folder)
+    dataset = Dataset(folder)
+    for entry in dataset.record.shards:
+        require_whole(folder / entry.path, entry)
+    return dataset
 
 
 def _color(shard: ShardFile, row: int) -> NDArray[np.uint8]:

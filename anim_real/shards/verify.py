@@ -16,7 +16,7 @@ from anim_real.mesh import Mesh, WatertightMesh
 from anim_real.samples import PointSamples, Region
 from anim_real.shards.container import ShardFile
 from anim_real.shards.index import FrameKey, count_split, load_record, scan_id, subject_splits
-from anim_real.shards.read import Dataset, open_dataset
+from anim_real.shards.read import Dataset
 from anim_real.shards.schema import DatasetRecord, ShardEntry
 
 Inside = Callable[[Mesh, NDArray[np.float64]], NDArray[np.bool_]]
@@ -62,7 +62,7 @@ def verify_dataset(
         NotFoundError, SchemaVersionError, DataError: dataset.json itself cannot be used.
     """
     record = load_record(folder)
-    dataset = open_dataset(folder)
+    dataset = Dataset(folder)
     problems = [*_record_problems(folder, record)]
     num_frames = num_scans = 0
     for number, entry in enumerate(progress(record.shards)):

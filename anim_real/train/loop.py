@@ -13,7 +13,7 @@ import torch
 from anim_real.console import Result
 from anim_real.data.batches import Batch, collate
 from anim_real.data.dataset import FrameSource, TrainingSet, derived_rng
-from anim_real.errors import ConfigError, DataError
+from anim_real.errors import ConfigError, DataError, MissingDependencyError
 from anim_real.files import sha256_file
 from anim_real.model.anim import ANIM
 from anim_real.model.presets import NetworkSpec, network_spec
@@ -132,9 +132,12 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"no device called {name!r}", where="run.device", fix="Use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MissingDependencyError("torch finds no CUDA device", where="run.device", fix="Use auto or cpu")
+    return device
 
 
 def _network(recipe: RecipeSpec, weights: Path | None) -> NetworkSpec:

@@ -19,6 +19,12 @@ class LossSpec(Spec):
 
     delta_cm: float = Field(default=1.25, gt=0)
     depth_weight: float = Field(default=1.0, ge=0, description="weight of L_depth; 0 leaves it out")
+    invented_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="weight in L_sdf of points whose label hole filling invented; 1 = as scanned ones, 0 = left out",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +34,7 @@ class Loss:
     Attributes:
         total: what is minimised.
         sdf, depth: L_sdf and L_depth.
-        error_cm: mean absolute error of the signed distance, without gradient.
+        error_cm: mean absolute error of the signed distance over all points that count, without gradient.
         num_excluded: query points outside the image or the cube, which do not count.
     """
 
@@ -48,7 +54,8 @@ def anim_loss(model: ANIM, batch: Batch, spec: LossSpec) -> Loss:
     is_inside = model.inside(features.projection, points)
     split = batch.points_BP3.shape[1]
     counts = is_inside[:, :split]
-    sdf = _huber(predicted[:, :split], batch.sdf_BP, counts, spec.delta_cm)
+    weights = torch.where(batch.is_invented_BP, spec.invented_weight, 1.0) * counts
+    sdf = _huber(predicted[:, :split], batch.sdf_BP, weights, spec.delta_cm)
     depth = torch.zeros_like(sdf)
     if uses_depth:
         depth = _huber(
@@ -60,7 +67,7 @@ def anim_loss(model: ANIM, batch: Batch, spec: LossSpec) -> Loss:
     )
 
 
-def _huber(predicted: Tensor, label: Tensor, counts: Tensor, delta: float) -> Tensor:
-    """Mean Huber loss (torch's ``huber_loss`` is Eq. 4 exactly) over the points that count."""
+def _huber(predicted: Tensor, label: Tensor, weights: Tensor, delta: float) -> Tensor:
+    """Weighted mean Huber loss (torch's ``huber_loss`` is Eq. 4 exactly); weights (bool or 0..1) of each point."""
     loss = F.huber_loss(predicted, label, delta=delta, reduction="none")
-    return (loss * counts).sum() / counts.sum().clamp(min=1)
+    return (loss * weights).sum() / weights.sum().clamp(min=1)

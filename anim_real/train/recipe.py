@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anim_real.data.dataset import DataSpec
 from anim_real.errors import ConfigError
@@ -20,11 +20,14 @@ from anim_real.train.schedule import ScheduleSpec
 SCHEMA = "anim-real/recipe/1"
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerSpec(Spec):
     """Adam (ANIM, Sec. 8)."""
 
     lr: float = Field(default=1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled (AdamW); 0 is plain Adam")
     clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm")
 
@@ -58,6 +61,12 @@ class RecipeSpec(Spec):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec
     run: RunSpec = RunSpec()
+
+    @model_validator(mode="after")
+    def _network_belongs_to_a_preset(self) -> RecipeSpec:
+        if self.preset is None and (self.network or self.variant != "anim"):
+            raise ValueError("network and variant change a preset; a fine-tune (no preset) takes the weights' network")
+        return self
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> RecipeSpec:

@@ -12,7 +12,8 @@ from typing import Any
 
 from anim_real import __version__
 from anim_real.errors import ConfigError
-from anim_real.files import read_json, sha256_bytes, write_json, write_text
+from anim_real.files import read_json, refuse_unwritable, sha256_bytes, write_json, write_text
+from anim_real.specs import check_schema
 from anim_real.train.recipe import RecipeSpec
 
 SCHEMA = "anim-real/run/1"
@@ -37,8 +38,10 @@ def open_run(folder: Path, record: dict[str, Any], recipe: RecipeSpec) -> bool:
         ConfigError: the folder holds something else.
     """
     path = folder / "run.json"
+    refuse_unwritable(path)
     if path.is_file():
         before = read_json(path)
+        check_schema(before, SCHEMA, where=path)
         for key in ("recipe_sha256", "datasets", "weights_sha256"):
             if before.get(key) != record.get(key):
                 raise ConfigError(

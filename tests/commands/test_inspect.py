@@ -110,7 +110,7 @@ def test_a_shipped_rig_is_validated(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("broken.safetensors", b"\xff" * 40, 4, "not a safetensors"),
         ("foreign.safetensors", b'\x0f\0\0\0\0\0\0\0{"a": {"b": 3}}', 4, "damaged header"),
         ("other.json", b'{"schema": "anim-real/calibration/9"}', 12, "calibration/9"),
-        ("half.json", b'{"schema": "anim-real/calibration/1"}', 4, "Field required"),
+        ("half.json", b'{"schema": "anim-real/calibration/1"}', 4, "is missing"),
         ("film.avi", b"RIFF", 4, "not known"),
     ],
 )
@@ -133,7 +133,7 @@ def test_runs_and_checkpoints_are_described(tmp_path: Path, capsys: pytest.Captu
     checkpoint = tmp_path / "checkpoints" / "step-2"
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
-    (checkpoint / "state.json").write_text('{"step": 2}')
+    (checkpoint / "state.json").write_text('{"schema": "anim-real/checkpoint/1", "step": 2}')
     code, out, _ = said(capsys, "inspect", str(tmp_path), "--json")
     assert (code, json.loads(out)["last"]) == (0, {"step": 2, "loss": 1.5})
     code, out, _ = said(capsys, "inspect", str(checkpoint), "--json")

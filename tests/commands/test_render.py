@@ -92,7 +92,7 @@ def test_height_gives_scale_to_a_mesh_without(capsule: Path, tmp_path: Path) -> 
     ("flags", "exit_code", "message"),
     [
         (["--unit", "m"], 4, "would be 1600 m large"),
-        (["--height", "90"], 2, "0.05..3 metres"),
+        (["--height", "90"], 2, "0.05..3.0 metres"),
         (["--unit", "mm", "--views", "0"], 2, "--views"),
         (["--unit", "mm", "--size", "8"], 2, "--size"),
     ],

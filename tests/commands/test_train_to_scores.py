@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from data.people import person_mesh
 
 from anim_real.cli import main
 from anim_real.mesh import load_mesh, save_mesh
+
+from .tiny_release import CENTER_M, write_release
 
 SMALL = [
     "--set", "network.image_size=64", "--set", "data.sampling.candidates=600", "--set", "data.sampling.base=200",
@@ -52,6 +55,33 @@ def test_the_spine_runs_and_every_output_is_read_back(folder: Path, capsys: pyte
     assert shown["summary"] == again["summary"]
     assert again["summary"]["cd_cm"]["mean"] == pytest.approx(first["summary"]["cd_cm"]["mean"], abs=0.02)
     assert (first["metrics"], first["seed"], len(first["frames"])) == ("pifu", 0, 1)
+
+
+def test_a_capture_of_a_take_becomes_a_mesh_in_the_scans_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release, mesh = folder / "release", folder / "from-take.ply"
+    write_release(release, num_scans=1)
+    take = ["--take", str(release / "takes" / "s02-sway"), "--calibration", str(release / "calibration.json")]
+    arguments = [
+        "reconstruct",
+        "--weights",
+        str(folder / "run" / "weights"),
+        *take,
+        "--rig",
+        "virtual",
+        "--size",
+        "128",
+    ]
+    assert main([*arguments, "--index", "0", "--resolution", "24", "-o", str(mesh)]) == 0
+    made = load_mesh(mesh).vertices
+    middle = (made.min(0) + made.max(0)) / 2
+    # few steps of training: only that it stands where the person stands, in metres, y up
+    assert np.abs(middle - (0.0, CENTER_M, 0.0)).max() < 0.4
+    capsys.readouterr()
+    assert main([*arguments, "--index", "9", "-o", str(folder / "none.ply")]) == 10
+    assert "no capture 9; there are 2" in capsys.readouterr().err
+    assert not (folder / "none.ply").exists()
 
 
 def test_the_truth_as_meshes_scores_perfectly(folder: Path) -> None:

@@ -118,11 +118,11 @@ def test_only_the_newest_checkpoints_are_kept(source: FakeSource, tmp_path: Path
 
 def test_a_fine_tune_starts_from_the_weights_and_may_replay(source: FakeSource, tmp_path: Path) -> None:
     base = train_run(recipe(2), source, tmp_path / "base").weights
-    frozen = recipe(1, preset=None, network={}, optimizer={"lr": 1e-12}, run={"ema": None})
+    frozen = recipe(1, preset=None, network=None, optimizer={"lr": 1e-12}, run={"ema": None})
     tuned = train_run(frozen, source, tmp_path / "tuned", weights=base).weights
     first, second = (load_file(folder / "model.safetensors") for folder in (base, tuned))
     assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
-    mixed = recipe(1, preset=None, network={}, data={"replay_fraction": 0.5})
+    mixed = recipe(1, preset=None, network=None, data={"replay_fraction": 0.5})
     assert train_run(mixed, source, tmp_path / "mixed", weights=base, replay=FakeSource((0.9,))).steps == 1
     with pytest.raises(ConfigError, match="replay"):
         train_run(mixed, source, tmp_path / "alone", weights=base)

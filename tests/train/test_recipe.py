@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from data.people import FakeSource
 
+from anim_real.data.batches import Batch, collate
+from anim_real.data.dataset import DataSpec, TrainingSet
+from anim_real.data.sampling import SamplingSpec
 from anim_real.errors import ConfigError, NotFoundError
+from anim_real.model.anim import ANIM
 from anim_real.model.presets import VARIANTS, network_spec
 from anim_real.resources import names
-from anim_real.train.losses import _huber
+from anim_real.train.losses import LossSpec, _huber, anim_loss
 from anim_real.train.recipe import load_recipe
 from anim_real.train.schedule import ScheduleSpec, draw_batch
 
@@ -88,6 +94,29 @@ def test_every_pass_shows_every_example_once() -> None:
         assert sorted(index for index, drawn_epoch in drawn if drawn_epoch == epoch) == list(range(6))
     orders = [[index for index, epoch in drawn if epoch == number] for number in (0, 1)]
     assert orders[0] != orders[1]
+
+
+def test_fine_tunes_trust_invented_labels_less_and_the_paper_alike() -> None:
+    weights = {name: load_recipe(name).loss.invented_weight for name in ("anim", "finetune_anim_real", "finetune_tiny")}
+    assert weights == {"anim": 1.0, "finetune_anim_real": 0.1, "finetune_tiny": 0.1}
+
+
+def test_invented_labels_count_by_their_weight() -> None:
+    sampling = SamplingSpec(candidates=1000, base=300, semantic=0)
+    data = DataSpec(sampling=sampling, depth_points=0, max_input_points=500)
+    batch = collate([TrainingSet(FakeSource(), data, size=64, seed=1).example(0, 0)])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ANIM(network_spec("tiny", changes={"image_size": 64})).eval()
+    assert 0 < batch.is_invented_BP.sum() < 300
+    spoiled = replace(batch, sdf_BP=torch.where(batch.is_invented_BP, batch.sdf_BP + 50.0, batch.sdf_BP))
+
+    def loss(of: Batch, weight: float) -> float:
+        return anim_loss(model, of, LossSpec(invented_weight=weight)).sdf.item()
+
+    assert loss(spoiled, 0.0) == loss(batch, 0.0)
+    growth = [loss(spoiled, weight) - loss(batch, weight) for weight in (0.1, 1.0)]
+    assert 0.01 < growth[0] < 0.2 * growth[1]
 
 
 def test_huber_is_equation_4_and_excluded_points_do_not_count() -> None:

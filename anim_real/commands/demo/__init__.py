@@ -16,6 +16,8 @@ import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError
+from anim_real.files import refuse_existing
+from anim_real.flags import require_range, require_seed
 
 if TYPE_CHECKING:
     from anim_real.commands.jobs.solve_rig import SolvedRig
@@ -116,6 +118,8 @@ def run(arguments: Arguments, console: Console) -> Result:
     """Run every step, score, write ``report.html`` and ``summary.json``."""
     if arguments.subjects < 2:
         raise ConfigError(f"{arguments.subjects} subject cannot be split", where="--subjects", fix="Give 2 or more")
+    require_range("--frames", arguments.frames, 2, 100_000)
+    require_seed(arguments.seed)
     from anim_real.commands.demo.page import write_report
     from anim_real.commands.demo.real_files import FACTORY, RealFiles, find_folder, run_real_files
     from anim_real.commands.demo.summary import summarise
@@ -143,8 +147,7 @@ def run(arguments: Arguments, console: Console) -> Result:
 def _free_folder(given: Path | None) -> Path:
     """The folder asked for, which must be new; by default the first free name."""
     if given is not None:
-        if given.exists():
-            raise ConfigError("output exists already", where=given, fix="Choose another -o, or leave it out")
+        refuse_existing(given)
         return given
     candidate, number = _DEFAULT_OUTPUT, 2
     while candidate.exists():

@@ -102,7 +102,7 @@ def describe_factory(path: Path) -> Description:
     from anim_real.calibration import CameraModel, RigidModel
     from anim_real.capture.k4a_calibration import parse_calibration
 
-    factory = parse_calibration(path.read_bytes())
+    factory = parse_calibration(path.read_bytes(), where=path)
     color, depth = factory.camera("color", "1536P"), factory.camera("depth", "WFOV_UNBINNED")
     record = {
         "serial": factory.serial,

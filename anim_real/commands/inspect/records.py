@@ -16,10 +16,11 @@ import numpy as np
 from anim_real.commands.inspect.recordings import Description, describe_factory, describe_take
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import read_json, require_file
-from anim_real.specs import Spec, load_toml
+from anim_real.specs import Spec, check_schema, load_toml
 
 _MAX_HEADER_BYTES = 100 << 20  # the safetensors format's own limit
 _MAX_LISTED = 12
+_JSON_VERSION = 1  # of every JSON schema of this package
 
 
 def describe_mesh(path: Path) -> Description:
@@ -57,7 +58,7 @@ def describe_toml(path: Path) -> Description:
 
 def _spec_of(schema: str) -> type[Spec] | None:
     """Specification that a schema name stands for; None if it is not one of ours."""
-    kind = schema.removeprefix("anim-real/").rpartition("/")[0]
+    kind = _kind_of(schema)
     if kind == "rig":
         from anim_real.rig import RigSpec
 
@@ -89,14 +90,24 @@ def describe_json(path: Path) -> Description:
     schema = table.get("schema") if isinstance(table, dict) else None
     if not isinstance(table, dict):
         raise DataError("holds no JSON object", where=path)
-    kind = str(schema).split("/")[1] if str(schema).count("/") == 2 else ""
+    kind = _kind_of(str(schema))
+    if kind:
+        check_schema(table, f"anim-real/{kind}/{_JSON_VERSION}", where=path)
     if kind == "calibration":
         return _describe_calibration(path)
     if kind == "manifest":
         return _describe_manifest(path)
     if kind == "dataset":
+        if path.name != "dataset.json":
+            raise DataError("is the record of a data set under another name", where=path, fix="Call it dataset.json")
         return describe_dataset(path.parent)
     return {"schema": schema, "content": table}, [f"  schema {schema or 'none'}", *_listing(table)]
+
+
+def _kind_of(schema: str) -> str:
+    """Kind that a schema name of ours stands for; empty if the name is not one of ours."""
+    prefix, _, rest = schema.partition("/")
+    return rest.rpartition("/")[0] if prefix == "anim-real" else ""
 
 
 def describe_table(path: Path) -> Description:
@@ -165,8 +176,12 @@ def describe_tensors(path: Path) -> Description:
             header = json.loads(stream.read(size))
             shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
             num_parameters = sum(int(np.prod(shape)) for shape in shapes)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise DataError(f"has a damaged header ({error})", where=path) from error
+    expected, found = 8 + size + max(ends, default=0), path.stat().st_size
+    if found != expected:
+        raise DataError(f"has {found} bytes, its header tells of {expected}", where=path, fix="Copy it again")
     return {"num_tensors": len(shapes), "num_parameters": num_parameters}, [
         f"  {len(shapes)} tensors, {num_parameters:,} values"
     ]
@@ -175,6 +190,7 @@ def describe_tensors(path: Path) -> Description:
 def describe_weights(path: Path) -> Description:
     """A weights folder: its configuration and tensors."""
     config = read_json(path / "config.json")
+    check_schema(config, f"anim-real/weights/{_JSON_VERSION}", where=path / "config.json")
     record, lines = describe_tensors(path / "model.safetensors")
     return {"config": config, **record}, [*lines, *_listing(config)]
 
@@ -182,6 +198,7 @@ def describe_weights(path: Path) -> Description:
 def describe_checkpoint(path: Path) -> Description:
     """A training checkpoint: its step and tensors."""
     state = read_json(path / "state.json")
+    check_schema(state, f"anim-real/checkpoint/{_JSON_VERSION}", where=path / "state.json")
     record, lines = describe_tensors(path / "model.safetensors")
     return {"state": state, **record}, [*lines, *_listing(state)]
 
@@ -193,8 +210,8 @@ def describe_run(path: Path) -> Description:
         rows = [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise DataError(f"has a damaged line ({error})", where=path / "metrics.jsonl") from error
-    if not rows:
-        raise DataError("metrics.jsonl is empty", where=path)
+    if not rows or not isinstance(rows[-1], dict):
+        raise DataError("holds no row of metrics", where=path / "metrics.jsonl")
     return {"num_rows": len(rows), "last": rows[-1]}, [f"  {len(rows)} rows of metrics; last:", *_listing(rows[-1])]
 
 

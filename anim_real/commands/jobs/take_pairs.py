@@ -119,7 +119,7 @@ def _pair_sensor(take: Take, sensor: SensorSpec, setup: PairingSetup, console: C
             fix="Calibrate with a coded LED",
         )
     with open_recording(take.recording(sensor.id)) as recording:
-        _require_device(recording, solved)
+        require_device(recording, solved)
         stamps = recording.stamps()
         captures = Captures(index=stamps.index, time_us=stamps.time_us, is_complete=stamps.is_complete)
         scans = Scans(
@@ -151,7 +151,7 @@ def _pair_sensor(take: Take, sensor: SensorSpec, setup: PairingSetup, console: C
     )
 
 
-def _require_device(recording: Recording, solved: SensorCalibration) -> None:
+def require_device(recording: Recording, solved: SensorCalibration) -> None:
     """Refuse a recording of another device or mode than was calibrated."""
     modes = ((recording.info.color_mode, solved.color.mode), (recording.info.depth_mode, solved.depth.mode))
     for found, calibrated in modes:
