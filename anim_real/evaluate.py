@@ -7,7 +7,6 @@ with y up.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
@@ -35,7 +34,6 @@ class MetricPreset:
 
     Attributes:
         num_points: samples per surface for CD and P2S.
-        p2s: direction of P2S.
         range: values that normals take in the maps: ``unit`` is (n + 1) / 2, ``signed`` is n.
         background: value of every channel where a map shows nothing.
         size: side of the normal maps in pixels.
@@ -168,8 +166,3 @@ def summary(scores: Sequence[Scores], rng: np.random.Generator) -> dict[str, dic
     return {
         field.name: asdict(bootstrap([getattr(score, field.name) for score in scores], rng)) for field in fields(Scores)
     }
-
-
-def is_finite(scores: Scores) -> bool:
-    """Whether every score is a number."""
-    return all(math.isfinite(value) for value in asdict(scores).values())

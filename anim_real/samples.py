@@ -27,7 +27,8 @@ class PointSamples:
         points: (P, 3) float32 metres, in the frame the owner names (``scan`` in shards).
         sdf: (P,) float32 metres, negative inside, linear and unclipped.
         region: (P,) uint8 ``Region`` of the surface the point was drawn from.
-        invented: (P,) bool: nearest surface was invented by hole filling, not scanned.
+        invented: (P,) bool: the label is the hole filling's, not the scan's: the nearest surface closed a hole,
+            or holes fill so much of the view that the sign rests on them.
         band: (P,) uint8 what drew the point: 0 surface + sigma_LR, 1 uniform in the box, 2 region + sigma_HR.
     """
 

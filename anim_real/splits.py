@@ -36,7 +36,7 @@ def split_subjects(
             raise ConfigError(f"no subject {unknown[0]!r}", where=flag, fix=f"Known: {', '.join(names)}")
     if set(val) & set(test):
         raise ConfigError(f"subjects {sorted(set(val) & set(test))} are in both", where="--val and --test")
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+    if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
         raise ConfigError(
             f"fractions are {val_fraction} and {test_fraction}", where="split", fix="Their sum must be below 1"
         )

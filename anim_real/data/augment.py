@@ -79,7 +79,8 @@ def rescale(example: Example, factor: float) -> Example:
         center=frame.center * factor,
         camera=camera,
     )
-    return Example(
+    return replace(
+        example,
         frame=larger,
         points=example.points * factor32,
         sdf=example.sdf * factor32,

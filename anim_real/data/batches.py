@@ -105,6 +105,7 @@ class Batch(_Bundle):
     Attributes:
         observation: the frames.
         points_BP3, sdf_BP: float32 query points and their signed distance (cm, negative inside).
+        is_invented_BP: bool, whose label is the hole filling's, not the scan's.
         depth_points_BP3, depth_sdf_BP: float32 depth points and their label (cm) for L_depth.
         is_depth_BP: bool, false for padding.
     """
@@ -112,6 +113,7 @@ class Batch(_Bundle):
     observation: Observation
     points_BP3: Tensor
     sdf_BP: Tensor
+    is_invented_BP: Tensor
     depth_points_BP3: Tensor
     depth_sdf_BP: Tensor
     is_depth_BP: Tensor
@@ -147,6 +149,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         observation=observe([example.frame for example in examples]),
         points_BP3=torch.from_numpy(np.stack([example.points for example in examples])),
         sdf_BP=torch.from_numpy(np.stack([example.sdf for example in examples])),
+        is_invented_BP=torch.from_numpy(np.stack([example.is_invented for example in examples])),
         depth_points_BP3=depth_points,
         depth_sdf_BP=depth_sdf[..., 0],
         is_depth_BP=is_depth,

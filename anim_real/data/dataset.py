@@ -122,6 +122,7 @@ class TrainingSet:
             frame=frame,
             points=to_model(loaded.T_color_scan.apply(pool.points[rows]), frame.center),
             sdf=pool.sdf[rows] * np.float32(CM_PER_M),
+            is_invented=pool.invented[rows],
             depth_points=to_model(frame.points_color[chosen], frame.center),
             depth_sdf=loaded.depth_sdf[chosen] * np.float32(CM_PER_M),
         )

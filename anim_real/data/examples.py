@@ -71,6 +71,7 @@ class Example:
     Attributes:
         points: (P, 3) float32 cm.
         sdf: (P,) float32 cm, negative inside.
+        is_invented: (P,) bool, the label is the hole filling's, not the scan's (``PointSamples.invented``).
         depth_points: (Q, 3) float32 cm, a subset of the frame's depth points.
         depth_sdf: (Q,) float32 cm, their label.
     """
@@ -78,6 +79,7 @@ class Example:
     frame: PreparedFrame
     points: Image
     sdf: Image
+    is_invented: NDArray[np.bool_]
     depth_points: Image
     depth_sdf: Image
 

@@ -23,7 +23,6 @@ _MERGE_BITS = 21  # positions are merged on a grid of extent / 2^21: 1 micrometr
 _FLAT_SHARE = 1e-14  # faces below this share of the squared extent have no area in float32
 _PIECE_AREA_SHARE = 0.003  # larger pieces are never dropped: 60 cm2 of a person, less than half a hand
 _PIECE_GAP_SHARE = 0.005  # pieces nearer to the rest than this share of the extent (1 cm for a person) are kept
-_HUMAN_EXTENT_M = (0.1, 4.0)  # from a boot or a head to a person with stretched arms on a chair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +58,6 @@ class Inspection:
     nonmanifold_edges: int
     boundary_loops: int
     extent: float
-
-    @property
-    def is_human_sized(self) -> bool:
-        """Whether the extent, read as metres, fits a person or a part of one."""
-        return _HUMAN_EXTENT_M[0] <= self.extent <= _HUMAN_EXTENT_M[1]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,6 +2,11 @@
 
 A label's sign is the scan's winding number, its magnitude the exact distance to the scan's outer faces and to
 the patches that closed its holes: so labels keep the scan's own detail, which the watertight mesh may have lost.
+
+A label can be invented in two ways, and both are recorded: its distance is to a patch, or its sign rests on patches.
+The scan's own winding number tells the second: where the scan is all there is to see it is 0 or 1, and what it lacks of
+that is the share of the view, as a solid angle, that holes fill. In the air under a skirt, whose hem was closed, the
+nearest surface is scanned cloth, and yet only the patch makes that air "inside".
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ REGION_SHARE = 0.25
 SURFACE_BAND, UNIFORM_BAND, REGION_BAND = 0, 1, 2
 _BOX_SIGMAS = 3.0  # the box of uniform points is the mesh's, widened by so many sigma_lr
 _BALANCE_EXCESS = 2  # candidates per kept surface point; 48,000 for 24,000 in the paper
+_MAX_HOLE_VIEW = 0.1  # holes filling more of the view decide the sign; a cone of 37 degrees about its axis
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +40,7 @@ class SignedDistances:
 
     Attributes:
         sdf: (P,) signed distance in metres, negative inside.
-        is_invented: (P,) the nearest surface closed a hole.
+        is_invented: (P,) the nearest surface closed a hole, or holes fill more than a tenth of the view.
     """
 
     sdf: Array
@@ -54,16 +60,18 @@ class ScanField:
         """(P,) whether points (P, 3) are inside."""
         return self._winding.near_levels(points) > INSIDE
 
-    def signed_distance(self, points: Array, is_inside: NDArray[np.bool_] | None = None) -> SignedDistances:
-        """Label points (P, 3); ``is_inside`` (P,) where it is known already."""
+    def signed_distance(self, points: Array) -> SignedDistances:
+        """Label points (P, 3)."""
         order = morton_order(points)
-        answer = self._surface.closest(points[order])
-        distance = np.empty(len(points))
+        nearby = points[order]
+        winding = self._winding.at(nearby, is_sorted=True)
+        closest = self._surface.closest(nearby)
+        sdf = np.empty(len(points))
         is_invented = np.empty(len(points), dtype=bool)
-        distance[order] = answer.distance
-        is_invented[order] = self._is_patch[answer.face]
-        inside = self.is_inside(points) if is_inside is None else is_inside
-        return SignedDistances(sdf=np.where(inside, -distance, distance), is_invented=is_invented)
+        sdf[order] = np.where(winding > INSIDE, -closest.distance, closest.distance)
+        is_unsure = np.abs(winding - INSIDE) < INSIDE - _MAX_HOLE_VIEW
+        is_invented[order] = self._is_patch[closest.face] | is_unsure
+        return SignedDistances(sdf=sdf, is_invented=is_invented)
 
 
 def sample_pool(
@@ -96,7 +104,7 @@ def sample_pool(
     num_region = round(region_share * num_points) if len(special) else 0
     num_uniform = round(uniform_share * num_points)
     num_surface = num_points - num_region - num_uniform
-    near, near_region, near_inside = _balanced(result, field, num_surface, sigma_lr_m, rng)
+    near, near_region = _balanced(result, field, num_surface, sigma_lr_m, rng)
     margin = _BOX_SIGMAS * sigma_lr_m
     box = rng.uniform(mesh.vertices.min(0) - margin, mesh.vertices.max(0) + margin, (num_uniform, 3))
     detail, detail_region = _around(result, special, num_region, sigma_hr_m, rng)
@@ -105,8 +113,7 @@ def sample_pool(
         np.array([SURFACE_BAND, UNIFORM_BAND, REGION_BAND], np.uint8), [len(near), num_uniform, num_region]
     )
     region = np.concatenate([near_region, np.full(num_uniform, Region.OTHER, dtype=np.uint8), detail_region])
-    inside = np.concatenate([near_inside, field.is_inside(points[len(near) :].astype(np.float64))])
-    label = field.signed_distance(points.astype(np.float64), inside)
+    label = field.signed_distance(points.astype(np.float64))
     order = rng.permutation(num_points)
     return PointSamples(
         points=points[order],
@@ -126,15 +133,14 @@ def _special_faces(result: WatertightResult) -> NDArray[np.int64]:
 
 def _balanced(
     result: WatertightResult, field: ScanField, num_points: int, sigma_m: float, rng: np.random.Generator
-) -> tuple[Array, NDArray[np.uint8], NDArray[np.bool_]]:
-    """Points around the whole surface, half inside and half outside as far as candidates go."""
+) -> tuple[Array, NDArray[np.uint8]]:
+    """Points around the whole surface and their regions, half inside and half outside as far as candidates go."""
     candidates, region = _around(result, None, _BALANCE_EXCESS * num_points, sigma_m, rng)
-    candidates = candidates.astype(np.float32).astype(np.float64)
     inside = field.is_inside(candidates)
     inner, outer = np.flatnonzero(inside), np.flatnonzero(~inside)
     num_inner = min(len(inner), max(num_points // 2, num_points - len(outer)))
     rows = np.concatenate([inner[:num_inner], outer[: num_points - num_inner]])
-    return candidates[rows], region[rows], inside[rows]
+    return candidates[rows], region[rows]
 
 
 def _around(

@@ -1,6 +1,6 @@
 """Sparse convolution in plain torch: sites, rulebooks, gather-matmul-scatter; and sparse trilinear lookup.
 
-Weights have spconv 2's layout (outputs, 3, 3, 3, inputs), so they are interchangeable with it.
+Weights have spconv 2's layout (outputs, 3, 3, 3, inputs), so they are interchangeable with it (``spconv_backend``).
 Kernels are 3x3x3, padding 1. A strided site ``o`` is centred on the finer site ``2 o``; therefore at
 stride ``s`` the site ``o`` has its centre at voxel coordinate ``s * o`` (voxel centres are integers).
 """

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anim_real.model import spconv_backend
 from anim_real.model.hourglass import group_norm
 from anim_real.model.presets import IFNET_TAPS, VolumeSpec
 from anim_real.model.sparse import Sites, SparseConv, lookup, strided_book, submanifold_book
@@ -117,6 +118,16 @@ class VolumeFeatureExtractor(nn.Module):
         """(N, inputs) on ``sites`` to the decoder's levels at strides 4, 2 and 1."""
         if len(sites.keys) == 0:
             return ()
+        if not spconv_backend.is_usable(features.device):
+            return self.forward_twin(sites, features)
+        levels = spconv_backend.run_unet(self.down, self.up, self.merge, sites, features)
+        return tuple(
+            Level(sites=level_sites, features=level_features, stride=2**depth)
+            for depth, (level_sites, level_features) in zip((2, 1, 0), levels, strict=True)
+        )
+
+    def forward_twin(self, sites: Sites, features: Tensor) -> tuple[Level, ...]:
+        """Do the same in plain torch, on any device; at least one site."""
         sites_at, skips, books, strided = [sites], [], [submanifold_book(sites)], []
         for depth, blocks in enumerate(cast(list[nn.ModuleList], list(self.down))):
             if depth:

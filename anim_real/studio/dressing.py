@@ -261,7 +261,7 @@ def _tubes(
     for side in ("L", "R"):
         ankle = skeleton.joint(f"foot.{side}")
         mine = (weights[:, template.bones.index(f"foot.{side}")] > 0.3) & (points[:, 1] < ankle[1] + 0.02)
-        tubes.append((draw_shoe(points[mine], side, skeleton, height), Layer.SHOE))
+        tubes.append((draw_shoe(points[mine], side, height), Layer.SHOE))
     return tubes
 
 

@@ -118,7 +118,7 @@ def draw_locks(style: str, skull: Array, skeleton: Skeleton, rng: np.random.Gene
     return Tube(points=points, faces=faces, uv=uv, bones={"head": on_head, "spine01": 1 - on_head})
 
 
-def draw_shoe(foot: Array, side: str, skeleton: Skeleton, height_m: float) -> Tube:
+def draw_shoe(foot: Array, side: str, height_m: float) -> Tube:
     """Return a shoe around the bare foot's points (N, 3), closed over the ankle."""
     flat = foot[:, [0, 2]] - foot[:, [0, 2]].mean(0)
     direction = np.linalg.svd(flat, full_matrices=False)[2][0]

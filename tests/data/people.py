@@ -106,7 +106,7 @@ def pool(girth: float = 1.0, count: int = 12_000, seed: int = 3) -> PointSamples
         points=points.astype(np.float32),
         sdf=person_sdf(points, girth).astype(np.float32),
         region=np.where(band == 2, np.uint8(1), np.uint8(0)).astype(np.uint8),
-        invented=np.zeros(count, bool),
+        invented=points[:, 1] < 0.1,  # the soles
         band=band.astype(np.uint8),
     )
 

@@ -37,6 +37,24 @@ def capsule(radius: float = 0.15, half_length: float = 0.4) -> Mesh:
     return ball.moved(ball.vertices + np.stack([0 * shift, shift, 0 * shift], 1))
 
 
+def bell(radius: float = 0.15, length: float = 0.7, around: int = 96) -> Mesh:
+    """A tube about y, open below at y = 0, straight up to ``length`` and round above it; faces look outwards."""
+    rise = np.linspace(0.0, np.pi / 2, 25)[1:]
+    straight = np.linspace(0.0, length, 60)
+    reach = np.concatenate([np.full(len(straight), radius), radius * np.cos(rise)])
+    height = np.concatenate([straight, length + radius * np.sin(rise)])
+    turn = 2 * np.pi * np.arange(around) / around
+    vertices = np.stack(
+        [np.outer(reach, np.sin(turn)), np.repeat(height[:, None], around, 1), np.outer(reach, np.cos(turn))], -1
+    )
+    row, column = np.meshgrid(np.arange(len(reach) - 1), np.arange(around), indexing="ij")
+    low, beside = row * around + column, row * around + (column + 1) % around
+    faces = np.concatenate(
+        [np.stack([low, beside, low + around], -1), np.stack([beside, beside + around, low + around], -1)]
+    )
+    return Mesh(vertices=vertices.reshape(-1, 3), faces=faces.reshape(-1, 3))
+
+
 def box(low, high) -> Mesh:
     corner = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)])
     vertices = np.where(corner == 1, np.asarray(high, dtype=float), np.asarray(low, dtype=float))

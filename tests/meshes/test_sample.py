@@ -8,7 +8,7 @@ from anim_real.meshes.sample import REGION_BAND, SURFACE_BAND, UNIFORM_BAND, Sca
 from anim_real.meshes.watertight import make_watertight
 from anim_real.samples import Region
 
-from .shapes import capsule, capsule_sdf, joined, near, sphere, sphere_sdf
+from .shapes import bell, capsule, capsule_sdf, joined, near, sphere, sphere_sdf
 
 FACET_M = 2e-4  # the icosphere's facets lie 0.5 * (1.3 * 1.107 / 2^5 / sqrt(3))^2 / 2 m below the sphere
 
@@ -113,3 +113,31 @@ def test_invented_is_recorded(person):
     close = np.linalg.norm(pool.points - (0.49, 0, 0), axis=1)
     assert pool.invented[close < 0.05].all()
     assert not pool.invented[close > 0.5].any()
+
+
+def test_a_sign_that_rests_on_a_hole_is_invented_although_scanned_surface_is_nearest():
+    # on the axis, h above the opening of radius r, the hole fills (1 - h / sqrt(h^2 + r^2)) / 2 of the view:
+    # a tenth at h = 4/3 r = 0.2
+    field = ScanField(make_watertight(bell(radius=0.15), resolution=64))
+    height = np.array([0.16, 0.17, 0.18, 0.19, 0.21, 0.22, 0.25, 0.3, 0.4])
+    label = field.signed_distance(np.stack([0 * height, height, 0 * height], 1))
+    assert label.sdf == pytest.approx(-0.15, abs=2e-4), "the wall is nearest, and the closed bell is solid"
+    assert label.is_invented.tolist() == (height < 0.2).tolist()
+    beside = np.array([[0.16, 0.01, 0.0], [0.2, 0.1, 0.0]])
+    assert not field.signed_distance(beside).is_invented.any(), "outside, the scanned wall decides"
+
+
+def test_wrong_signs_in_the_air_under_a_dome_are_invented():
+    # a half sphere, scanned from outside only: in truth a thin shell, so that what is called inside is air
+    ball = sphere(subdivisions=5)
+    result = make_watertight(
+        Mesh(vertices=ball.vertices, faces=ball.faces[ball.corners[..., 1].min(1) > 0.0]), resolution=64
+    )
+    pool = pool_of(result)
+    radius = np.linalg.norm(pool.points, axis=1)
+    is_air = (radius < 0.48) & (pool.points[:, 1] > 0.02)
+    is_wrong = is_air & (pool.sdf < 0)
+    assert is_wrong.sum() > 1000
+    assert pool.invented[is_wrong].all()
+    above = (pool.points[:, 1] > 0.25) & (radius > 0.51)
+    assert not pool.invented[above].any()
