@@ -96,11 +96,6 @@ def test_every_pass_shows_every_example_once() -> None:
     assert orders[0] != orders[1]
 
 
-def test_fine_tunes_trust_invented_labels_less_and_the_paper_alike() -> None:
-    weights = {name: load_recipe(name).loss.invented_weight for name in ("anim", "finetune_anim_real", "finetune_tiny")}
-    assert weights == {"anim": 1.0, "finetune_anim_real": 0.1, "finetune_tiny": 0.1}
-
-
 def test_invented_labels_count_by_their_weight() -> None:
     sampling = SamplingSpec(candidates=1000, base=300, semantic=0)
     data = DataSpec(sampling=sampling, depth_points=0, max_input_points=500)
