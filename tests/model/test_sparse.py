@@ -57,7 +57,7 @@ def dense_weight(conv: SparseConv) -> torch.Tensor:
     return conv.weight.permute(0, 4, 1, 2, 3)
 
 
-def compare(found: torch.Tensor, expected: torch.Tensor, inputs: list[torch.Tensor]) -> None:
+def assert_same_with_gradients(found: torch.Tensor, expected: torch.Tensor, inputs: list[torch.Tensor]) -> None:
     assert torch.allclose(found, expected, atol=TOLERANCE)
     direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1), dtype=found.dtype)
     got = torch.autograd.grad((found * direction).sum(), inputs, retain_graph=True)
@@ -76,7 +76,7 @@ def test_submanifold_equals_dense_at_its_sites(threads: int, way: str, index: st
     sites, _ = random_sites()
     features, conv = features_of(sites, 5), SparseConv(5, 6).double()
     expected = at(sites, F.conv3d(dense(sites, features), dense_weight(conv), padding=1))
-    compare(conv(features, submanifold_book(sites)), expected, [features, conv.weight])
+    assert_same_with_gradients(conv(features, submanifold_book(sites)), expected, [features, conv.weight])
 
 
 def test_strided_equals_dense_and_its_sites_are_all_that_are_touched(threads: int, way: str, index: str) -> None:
@@ -87,7 +87,7 @@ def test_strided_equals_dense_and_its_sites_are_all_that_are_touched(threads: in
     touched = F.max_pool3d(occupied[:, None].float(), 3, stride=2, padding=1)[:, 0] > 0
     assert coarse.shape == tuple(touched.shape)
     assert torch.equal(coarse.keys, touched.flatten().nonzero().squeeze(1))
-    compare(conv(features, book), at(coarse, volume), [features, conv.weight])
+    assert_same_with_gradients(conv(features, book), at(coarse, volume), [features, conv.weight])
 
 
 def test_inverse_equals_dense_transposed_at_the_fine_sites(threads: int, way: str, index: str) -> None:
@@ -97,7 +97,7 @@ def test_inverse_equals_dense_transposed_at_the_fine_sites(threads: int, way: st
     padding = [side - ((side + 1) // 2 * 2 - 1) for side in sites.shape[1:]]
     weight = conv.weight.permute(4, 0, 1, 2, 3)  # (in, out, ...): fine = 2 * coarse + offset
     volume = F.conv_transpose3d(dense(coarse, features), weight, stride=2, padding=1, output_padding=padding)
-    compare(conv(features, book.reversed()), at(sites, volume), [features, conv.weight])
+    assert_same_with_gradients(conv(features, book.reversed()), at(sites, volume), [features, conv.weight])
 
 
 def test_lookup_equals_grid_sample_of_the_zero_filled_volume(threads: int, index: str) -> None:
@@ -108,7 +108,7 @@ def test_lookup_equals_grid_sample_of_the_zero_filled_volume(threads: int, index
     last = points.new_tensor([side - 1 for side in SHAPE[1:]])
     grid = (points / last * 2 - 1).flip(-1)[:, :, None, None]
     sampled = F.grid_sample(dense(sites, features), grid, padding_mode="zeros", align_corners=True)
-    compare(lookup(sites, features, points), sampled[:, :, :, 0, 0].transpose(1, 2), [features])
+    assert_same_with_gradients(lookup(sites, features, points), sampled[:, :, :, 0, 0].transpose(1, 2), [features])
 
 
 def test_find_tells_empty_and_outside_cells(index: str) -> None:
