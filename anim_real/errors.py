@@ -45,12 +45,6 @@ class ConfigError(AnimRealError):
     exit_code = 2
 
 
-class PartialError(AnimRealError):
-    """Some items of a batch failed; the rest is done and the failures are listed."""
-
-    exit_code = 3
-
-
 class DataError(AnimRealError):
     """Input that cannot be what it claims to be: truncated, NaN, empty, wrong unit."""
 

@@ -43,11 +43,6 @@ class PrismBody(Spec):
         """Distance from the axis to a side."""
         return self.side_m / (2.0 * math.tan(math.pi / self.sides))
 
-    @property
-    def circumradius_m(self) -> float:
-        """Distance from the axis to a vertical edge."""
-        return self.side_m / (2.0 * math.sin(math.pi / self.sides))
-
 
 class PlateBody(Spec):
     """An upright flat plate."""

@@ -88,7 +88,6 @@ def test_exit_codes_are_those_of_the_design() -> None:
     codes = {kind.__name__: kind.exit_code for kind in AnimRealError.__subclasses__()}
     assert codes == {
         "ConfigError": 2,
-        "PartialError": 3,
         "DataError": 4,
         "MissingDependencyError": 5,
         "NotFoundError": 10,
