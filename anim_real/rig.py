@@ -14,6 +14,7 @@ from anim_real.specs import Spec, load_toml
 
 DepthMode = Literal["NFOV_2X2BINNED", "NFOV_UNBINNED", "WFOV_2X2BINNED", "WFOV_UNBINNED", "PASSIVE_IR"]
 ColorMode = Literal["720P", "1080P", "1440P", "1536P", "2160P", "3072P"]
+ColorFormat = Literal["MJPG", "NV12", "YUY2", "BGRA"]
 SyncMode = Literal["STANDALONE", "MASTER", "SUBORDINATE"]
 Unit = Literal["m", "cm", "mm"]
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -27,6 +28,7 @@ class SensorSpec(Spec):
     serial: str | None = None
     depth_mode: DepthMode = "NFOV_UNBINNED"
     color_mode: ColorMode = "720P"
+    color_format: ColorFormat = "MJPG"
     fps: Literal[5, 15, 30] = 30
     sync_mode: SyncMode = "STANDALONE"
     depth_delay_us: int = 0
