@@ -16,8 +16,8 @@ DepthMode = Literal["NFOV_2X2BINNED", "NFOV_UNBINNED", "WFOV_2X2BINNED", "WFOV_U
 ColorMode = Literal["720P", "1080P", "1440P", "1536P", "2160P", "3072P"]
 ColorFormat = Literal["MJPG", "NV12", "YUY2", "BGRA"]
 SyncMode = Literal["STANDALONE", "MASTER", "SUBORDINATE"]
-Unit = Literal["m", "cm", "mm"]
-METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+Unit = Literal["m", "dm", "cm", "mm"]
+METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 
 
 class SensorSpec(Spec):
@@ -99,6 +99,85 @@ class VolumeSpec(Spec):
         return (height > self.floor_margin_m) & (height < self.height_m) & (radius < self.radius_m)
 
 
+class TemporalSpec(Spec):
+    """Average of a pixel over captures before and after; see ``capture.filters.average_over_time``.
+
+    Attributes:
+        half_window: captures on each side.
+        max_step_mm: a pixel that changes by more moved; well above the noise (some 2 mm at 2 m).
+    """
+
+    half_window: int = Field(default=2, ge=1, le=10)
+    max_step_mm: float = Field(default=12.0, gt=0)
+
+
+class BilateralSpec(Spec):
+    """Edge-preserving smoothing in the image; see ``capture.filters.bilateral``.
+
+    Attributes:
+        radius_px: half the side of the window.
+        sigma_px: how fast weight falls with distance in the image.
+        sigma_mm: how fast it falls with the step in depth; beyond three of them a neighbour counts nothing.
+    """
+
+    radius_px: int = Field(default=2, ge=1, le=10)
+    sigma_px: float = Field(default=1.5, gt=0)
+    sigma_mm: float = Field(default=10.0, gt=0)
+
+
+class DepthFilterSpec(Spec):
+    """What is done to depth images before the person is found; nothing unless it is asked for.
+
+    Attributes:
+        flying_pixels: rule by which pixels that hang between two surfaces lose their depth.
+        temporal, bilateral: the filters, if given.
+    """
+
+    flying_pixels: Literal["keep", "neighbors", "angle"] = "keep"
+    temporal: TemporalSpec | None = None
+    bilateral: BilateralSpec | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether depth stays as the device measured it."""
+        return self.flying_pixels == "keep" and self.temporal is None and self.bilateral is None
+
+
+class BackgroundSpec(Spec):
+    """The empty studio: who is nearer than it is the person.
+
+    Attributes:
+        folder: where ``background-<sensor id>.mkv`` lies, relative to the take's folder: "." in it, ".." beside it.
+        sigmas: how many standard deviations of the empty studio's depth a person must be nearer,
+        margin_mm: and how many millimetres more.
+    """
+
+    folder: str = "."
+    sigmas: float = Field(default=4.0, ge=0)
+    margin_mm: float = Field(default=15.0, ge=0)
+
+
+class PersonSpec(Spec):
+    """What counts as the person, beside the volume; all that is given must agree.
+
+    Attributes:
+        near_m, far_m: depth range along the depth camera's z, bias removed.
+        background: recording of the empty studio.
+        masks: the image that mask files belong to: ``masks-<sensor id>/<capture, 6 digits>.png`` in the take.
+    """
+
+    near_m: float | None = Field(default=None, ge=0)
+    far_m: float | None = Field(default=None, gt=0)
+    background: BackgroundSpec | None = None
+    masks: Literal["depth", "color"] | None = None
+
+    @model_validator(mode="after")
+    def _is_range(self) -> PersonSpec:
+        if self.near_m is not None and self.far_m is not None and self.near_m >= self.far_m:
+            raise ValueError(f"near_m {self.near_m} is not below far_m {self.far_m}")
+        return self
+
+
 class RigSpec(Spec):
     """A whole rig. The ``rig`` frame is the first sensor's colour camera."""
 
@@ -108,6 +187,8 @@ class RigSpec(Spec):
     sensors: tuple[SensorSpec, ...] = Field(min_length=1)
     scanner: ScannerSpec
     volume: VolumeSpec = VolumeSpec()
+    person: PersonSpec = PersonSpec()
+    depth_filters: DepthFilterSpec = DepthFilterSpec()
     trigger: TriggerSpec | None = None
     led: LedSpec | None = None
     target: str = Field(default="prism", description="name of the calibration target in calibration/targets")

@@ -10,6 +10,8 @@ import pytest
 
 from anim_real.calibration import Calibration, load_calibration
 from anim_real.manifest import FRAME_COLUMNS, Manifest, ManifestTake, load_manifest
+from anim_real.regions import LabelImagesSpec, RegionShapes, SegmenterSpec, load_regions
+from anim_real.samples import Region
 from anim_real.shards.index import load_record
 from anim_real.shards.schema import ShardHeader, columns
 from anim_real.take import TakeSpec, load_take
@@ -20,7 +22,7 @@ EXAMPLES = dict(re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```\n", PAGE,
 
 
 def test_every_fenced_block_is_a_named_example() -> None:
-    assert PAGE.count("```") == 2 * len(EXAMPLES) == 20
+    assert PAGE.count("```") == 2 * len(EXAMPLES) == 26
 
 
 def test_the_take_opens(tmp_path: Path) -> None:
@@ -53,6 +55,20 @@ def test_the_manifest_opens_with_its_table_and_calibration(tmp_path: Path) -> No
     assert list(frames.columns) == list(FRAME_COLUMNS)
     assert (manifest.num_pairs, manifest.num_excluded) == (1, 1)
     _names_every_key(Manifest, EXAMPLES["walks.json"])
+
+
+def test_the_region_sources_open(tmp_path: Path) -> None:
+    for name in ("regions.toml", "segmenter.toml"):
+        (tmp_path / name).write_text(EXAMPLES[name])
+    images = load_regions(tmp_path / "regions.toml").label_images
+    assert images is not None and images.region_of[14] is Region.HAND
+    _names_every_key(LabelImagesSpec, EXAMPLES["regions.toml"])
+    segmenter = load_regions(tmp_path / "segmenter.toml").segmenter
+    assert segmenter is not None and segmenter.model == (tmp_path / "parser.onnx").resolve()
+    _names_every_key(SegmenterSpec, EXAMPLES["segmenter.toml"])
+    shapes = RegionShapes.model_validate_json(EXAMPLES["regions/000000.json"])
+    assert shapes.boxes[0].region == "face" and len(shapes.polygons[0].points_px) == 4
+    _names_every_key(RegionShapes, EXAMPLES["regions/000000.json"])
 
 
 def test_the_data_set_record_and_the_shard_header_open(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from anim_real.errors import DataError
 from anim_real.mesh import Mesh, load_mesh
-from anim_real.rig import METRES_PER_UNIT, ScannerSpec
+from anim_real.rig import METRES_PER_UNIT, ScannerSpec, Unit
 
 PLAUSIBLE_M = (0.08, 6.0)  # largest extent: a hand-sized target to a person with raised arms and stray pieces
 _CORE_SHARE = 0.02  # of the vertices at either end may be stray pieces far away
@@ -28,22 +28,28 @@ def load_scan(path: Path, scanner: ScannerSpec) -> Mesh:
         NotFoundError: no such file.
         DataError: not a mesh, or its size in metres cannot be a person or target: the unit is wrong.
     """
+    return load_in_metres(path, scanner.unit, key="the key scanner.unit in the rig")
+
+
+def load_in_metres(path: Path, unit: Unit, *, key: str) -> Mesh:
+    """Read one mesh whose file counts in ``unit``; ``key`` names, in errors, where the unit was stated.
+
+    Raises:
+        NotFoundError: no such file.
+        DataError: not a mesh, or of a size that no person or target has; the unit that would fit is named.
+    """
     mesh = load_mesh(path)
     extent_units = _core_extent(mesh)
-    extent_m = extent_units * scanner.metres_per_unit
-    if not PLAUSIBLE_M[0] <= extent_m <= PLAUSIBLE_M[1]:
-        fitting = [
-            unit
-            for unit, factor in METRES_PER_UNIT.items()
-            if PLAUSIBLE_M[0] <= extent_units * factor <= PLAUSIBLE_M[1]
-        ]
-        advice = f"scanner.unit = {fitting[0]!r} would fit" if fitting else "no unit fits; is this a scan?"
-        raise DataError(
-            f"spans {extent_m:.4g} m when read as {scanner.unit!r}",
-            where=path,
-            fix=f"Check the key scanner.unit in the rig: {advice}",
-        )
-    return mesh.scaled(scanner.metres_per_unit)
+    extent_m = extent_units * METRES_PER_UNIT[unit]
+    if not _is_plausible(extent_m):
+        fitting = [name for name, factor in METRES_PER_UNIT.items() if _is_plausible(extent_units * factor)]
+        advice = f"{' or '.join(map(repr, fitting))} would fit" if fitting else "no unit fits; is this a scan?"
+        raise DataError(f"spans {extent_m:.4g} m when read as {unit!r}", where=path, fix=f"Check {key}: {advice}")
+    return mesh.scaled(METRES_PER_UNIT[unit])
+
+
+def _is_plausible(extent_m: float) -> bool:
+    return PLAUSIBLE_M[0] <= extent_m <= PLAUSIBLE_M[1]
 
 
 def _core_extent(mesh: Mesh) -> float:

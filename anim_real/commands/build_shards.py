@@ -42,6 +42,8 @@ class Arguments:
     """labelled points per scan"""
     color: Literal["jpeg", "raw"] = "jpeg"
     """how colour is stored: JPEG of quality 95, or raw"""
+    regions: Path | None = None
+    """TOML that says where face and hands come from; default: labels of the scans' own vertices"""
     seed: int = 0
     """of the sampling"""
     workers: int = 0
@@ -56,6 +58,7 @@ def run(arguments: Arguments, console: Console) -> Result:
     from anim_real.commands.jobs.aligned_pairs import PairOptions, pair_outcome
     from anim_real.commands.jobs.pair_sources import build_plan, load_sources, remaining_tasks
     from anim_real.commands.jobs.workers import Workers
+    from anim_real.regions import load_regions
     from anim_real.shards.pack import pack_dataset
 
     options = PairOptions(
@@ -64,6 +67,7 @@ def run(arguments: Arguments, console: Console) -> Result:
         num_points=arguments.points,
         color=arguments.color,
         seed=arguments.seed,
+        regions=None if arguments.regions is None else load_regions(arguments.regions),
     )
     sources = load_sources(arguments.manifest, arguments.calibration)
     plan = build_plan(sources, options)
@@ -97,6 +101,9 @@ def packed_result(folder: Path, record: DatasetRecord) -> Result:
         for split, count in record.counts.items()
         if count.shards
     ]
+    num_unlabelled = sum(count.unlabelled for count in record.counts.values())
+    if num_unlabelled:
+        lines.append(f"{num_unlabelled} scans have no labelled face and hands: no extra points are drawn there")
     lines.append(f"{len(record.shards)} shards, {num_bytes / 1e6:.1f} MB, {len(record.failures)} failures")
     facts = {
         "counts": {split: count.model_dump() for split, count in record.counts.items()},

@@ -35,7 +35,7 @@ class Arguments:
     """folder of the data set"""
     views: int = 180
     """images around each mesh, evenly spread (180 = every 2 degrees)"""
-    unit: Literal["m", "cm", "mm"] = "m"
+    unit: Literal["m", "dm", "cm", "mm"] = "m"
     """what one unit of the files is"""
     height: float | None = None
     """for meshes without scale: make each this tall, in metres (recorded); --unit is then not used"""

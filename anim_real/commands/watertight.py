@@ -18,7 +18,6 @@ from anim_real.files import refuse_existing, write_json
 from anim_real.flags import require_range
 
 _SCHEMA = "anim-real/watertight-report/1"
-_SIZES_M = (0.05, 4.0)  # a hand .. a person with raised arms on a box
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Arguments:
     """mesh file: OBJ, PLY, GLB or STL"""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """mesh to write: PLY, GLB or OBJ, in metres"""
-    unit: Literal["m", "cm", "mm"] = "m"
+    unit: Literal["m", "dm", "cm", "mm"] = "m"
     """what one unit of the file is"""
     resolution: int = 512
     """lattice cells along the longest side"""
@@ -42,18 +41,12 @@ class Arguments:
 def run(arguments: Arguments, console: Console) -> Result:
     """Close the scan and write it."""
     _check(arguments)
-    from anim_real.mesh import load_mesh, save_mesh
+    from anim_real.capture.scanner import load_in_metres
+    from anim_real.mesh import save_mesh
     from anim_real.meshes.watertight import make_watertight
-    from anim_real.rig import METRES_PER_UNIT
 
-    scan = load_mesh(arguments.scan).scaled(METRES_PER_UNIT[arguments.unit])
+    scan = load_in_metres(arguments.scan, arguments.unit, key="--unit")
     extent = float((scan.vertices.max(0) - scan.vertices.min(0)).max())
-    if not _SIZES_M[0] <= extent <= _SIZES_M[1]:
-        raise DataError(
-            f"is {extent:.4g} m large when its unit is {arguments.unit}; expected {_SIZES_M[0]} to {_SIZES_M[1]} m",
-            where=arguments.scan,
-            fix="Set --unit m, cm or mm",
-        )
     console.say(
         f"closing {arguments.scan.name}: {len(scan.faces)} faces, {extent:.3f} m, resolution {arguments.resolution}"
     )

@@ -111,6 +111,7 @@ def count_split(entries: Iterable[ShardEntry], subjects: Iterable[str]) -> Split
         frames=sum(entry.num_frames for entry in chosen),
         scans=sum(len(entry.scans) for entry in chosen),
         points=sum(entry.num_points for entry in chosen),
+        unlabelled=sum(entry.num_unlabelled for entry in chosen),
     )
 
 

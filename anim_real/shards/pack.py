@@ -231,6 +231,7 @@ def _entry(shard: ShardFile, num_bytes: int, sha256: str) -> ShardEntry:
         num_frames=shard.num_rows("frames/projection"),
         num_points=shard.num_rows("samples/sdf"),
         num_vertices=shard.num_rows("scans/vertices"),
+        num_unlabelled=int((shard.read("scans/has_regions", slice(None)) == 0).sum()),
     )
 
 

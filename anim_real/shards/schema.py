@@ -171,6 +171,7 @@ class ShardEntry(Spec):
     num_frames: int = Field(ge=0)
     num_points: int = Field(ge=0)
     num_vertices: int = Field(ge=0)
+    num_unlabelled: int = Field(default=0, ge=0, description="scans whose face and hands are not labelled")
 
 
 class SplitCounts(Spec):
@@ -182,6 +183,7 @@ class SplitCounts(Spec):
     frames: int
     scans: int
     points: int
+    unlabelled: int = Field(default=0, description="scans whose face and hands are not labelled")
 
 
 class TakeConsent(Spec):

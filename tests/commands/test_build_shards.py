@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,8 +93,66 @@ def test_the_record_carries_consent_counts_and_provenance(built: Path, release: 
         "num_points": 2000,
         "color": "jpeg",
         "seed": 0,
+        "regions": None,
     }
     assert record.failures == ()
+
+
+def _label_images(release: Path, takes: tuple[str, ...], size: tuple[int, int] = (720, 1280)) -> Path:
+    """PNGs whose value 7 is the front of the capsule above 1.6 m, 2.13 m away; and the spec naming them."""
+    labels = np.zeros(size, np.uint8)
+    labels[: int(362 - 611 * 0.6 / 2.13)] = 7  # 0.6 m above the camera
+    for take in takes:
+        folder = release.parent / "takes" / take / "labels-k0"
+        folder.mkdir()
+        for index in range(3):
+            cv2.imwrite(str(folder / f"{index:06d}.png"), labels)
+    spec = release.parent / "regions.toml"
+    spec.write_text('schema = "anim-real/regions/1"\nsource = "label_images"\n[label_images]\nhand = [7]\n')
+    return spec
+
+
+def test_label_images_say_where_the_hands_are_and_what_is_not_labelled_is_counted(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (copy.parent / "takes").glob("*/scans/*.glb"):
+        scan = load_mesh(path)
+        save_mesh(path, dataclasses.replace(scan, regions=None))
+        _restamp(copy, path.parents[1].name, path)
+    spec = _label_images(copy, ("s01-sway",))
+    output = copy.parent / "d"
+    assert main(["build-shards", str(copy), "-o", str(output), "--regions", str(spec), *FAST]) == 0
+    assert "3 scans have no labelled face and hands" in capsys.readouterr().out
+    dataset = open_dataset(output)
+    assert dataset.record.provenance["options"]["regions"]["label_images"]["hand"] == [7]
+    assert dataset.record.counts["train"].unlabelled + dataset.record.counts["test"].unlabelled == 3
+    for key in dataset.frames():
+        frame = dataset.frame(key)
+        mesh, samples = dataset.mesh(frame.scan), dataset.samples(frame.scan)
+        if frame.take != "s01-sway":
+            assert mesh.regions is None and samples.band.max() != 2
+            continue
+        assert mesh.regions is not None
+        front = mesh.vertices[:, 2] > 0.05
+        assert (mesh.regions[(mesh.vertices[:, 2] > 0.12) & (mesh.vertices[:, 1] > 1.63)] == Region.HAND).all()
+        assert (mesh.regions[front & (mesh.vertices[:, 1] < 1.57)] == Region.OTHER).all()
+        assert (samples.points[samples.band == 2][:, 1] > 1.55).all() and (samples.band == 2).mean() == 0.25
+
+
+def test_other_label_images_make_another_data_set(copy: Path) -> None:
+    spec = _label_images(copy, ("s01-sway", "s02-sway"))
+    arguments = ["build-shards", str(copy), "-o", str(copy.parent / "d"), "--regions", str(spec), *FAST]
+    assert main(arguments) == 0
+    changed = copy.parent / "takes" / "s01-sway" / "labels-k0" / "000000.png"
+    cv2.imwrite(str(changed), np.full((720, 1280), 7, np.uint8))
+    assert main(arguments) == 2
+
+
+def test_label_images_of_another_size_are_refused_by_name(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = _label_images(copy, ("s01-sway", "s02-sway"), size=(360, 640))
+    assert main(["build-shards", str(copy), "-o", str(copy.parent / "d"), "--regions", str(spec), *FAST]) != 0
+    told = capsys.readouterr().err
+    assert "labels-k0/000000.png" in told and "(640, 360) pixels, its colour image (1280, 720)" in told
 
 
 def test_running_again_does_nothing_and_other_options_are_refused(

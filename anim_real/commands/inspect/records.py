@@ -161,6 +161,7 @@ def describe_dataset(path: Path) -> Description:
     ]
     lines += [
         f"  {split:<6} {count.subjects} subjects, {count.frames} frames, {count.scans} scans, {count.points:,} points"
+        + (f", {count.unlabelled} scans without face and hands" if count.unlabelled else "")
         for split, count in found.counts.items()
     ]
     return record, [*lines, f"  {len(found.failures)} items could not be packed"]

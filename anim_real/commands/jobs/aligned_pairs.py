@@ -7,17 +7,23 @@ mesh and points in ``scan``, metres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from anim_real.calibration import SensorCalibration
 from anim_real.capture.crop import person_crop
 from anim_real.capture.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
+from anim_real.commands.jobs.region_labels import RegionCapture, labelled
 from anim_real.commands.jobs.scan_units import scan_unit, stable_rng
 from anim_real.errors import DataError, NotFoundError
 from anim_real.meshes.watertight import make_watertight
+from anim_real.regions import RegionSpec
 from anim_real.rig import RigSpec
 from anim_real.shards.images import encode_jpeg
 from anim_real.shards.plan import Outcome
@@ -37,6 +43,7 @@ class PairOptions:
         num_points: labelled points per scan.
         color: JPEG or raw colour.
         seed: of the sampling.
+        regions: where face and hands come from; None = the labels of the scans' own vertices.
     """
 
     size: int = 512
@@ -44,6 +51,12 @@ class PairOptions:
     num_points: int = 200_000
     color: ColorStorage = "jpeg"
     seed: int = 0
+    regions: RegionSpec | None = None
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready form; the place of a model file on this machine stays out of it."""
+        regions = None if self.regions is None else self.regions.portable()
+        return asdict(replace(self, regions=None)) | {"regions": regions}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +83,7 @@ class PairTask:
     """Everything about one scan that the work needs."""
 
     take: str
+    folder: Path
     scan_index: int
     scan_path: Path
     frames: tuple[PairFrame, ...]
@@ -130,9 +144,21 @@ def _frame_row(task: PairTask, frame: PairFrame) -> FrameRow:
 
 
 def _unit(task: PairTask, frames: tuple[FrameRow, ...]) -> ScanUnit:
-    result = make_watertight(load_scan(task.scan_path, task.rig.scanner), resolution=task.options.resolution)
+    scan = load_scan(task.scan_path, task.rig.scanner)
+    captures = [_region_capture(task, frame) for frame in task.frames]
+    scan = labelled(scan, task.options.regions, task.folder, task.scan_index, captures)
+    result = make_watertight(scan, resolution=task.options.resolution)
     rng = stable_rng("samples", task.options.seed, task.take, task.scan_index)
     return scan_unit(result, scan_index=task.scan_index, frames=frames, num_points=task.options.num_points, rng=rng)
+
+
+def _region_capture(task: PairTask, frame: PairFrame) -> RegionCapture:
+    def color() -> NDArray[np.uint8] | None:
+        return _recording(task.recordings[frame.sensor]).capture(frame.kinect_index).color
+
+    return RegionCapture(
+        sensor=frame.sensor, kinect_index=frame.kinect_index, calibration=task.sensors[frame.sensor], color=color
+    )
 
 
 @lru_cache(maxsize=_OPEN_RECORDINGS)

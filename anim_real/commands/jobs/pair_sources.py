@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pandas as pd
 from anim_real import __version__
 from anim_real.calibration import Calibration, load_calibration
 from anim_real.commands.jobs.aligned_pairs import LostTake, PairFrame, PairOptions, PairTask
+from anim_real.commands.jobs.region_labels import source_sha256
 from anim_real.errors import ConsentError, DataError, NotFoundError
 from anim_real.files import inside, require_folder, sha256_file
 from anim_real.manifest import Manifest, ManifestTake, load_manifest
+from anim_real.regions import RegionSpec
 from anim_real.rig import RigSpec, load_rig
 from anim_real.shards.plan import BuildPlan, Remainder, TakePlan, content_key
 from anim_real.shards.schema import SHARD_SCHEMA, TakeConsent
@@ -118,16 +120,16 @@ def build_plan(sources: PairSources, options: PairOptions) -> BuildPlan:
         "calibration_sha256": manifest.calibration_sha256,
         "rig": manifest.rig,
         "rig_sha256": manifest.rig_sha256,
-        "options": asdict(options),
+        "options": options.record(),
     }
     shared = {
         "schema": SHARD_SCHEMA,
         "tool": __version__,
-        "options": asdict(options),
+        "options": options.record(),
         "calibration": manifest.calibration_sha256,
         "rig": manifest.rig_sha256,
     }
-    takes = tuple(_take_plan(sources, take, shared) for take in sources.takes.values())
+    takes = tuple(_take_plan(sources, take, shared, options.regions) for take in sources.takes.values())
     return BuildPlan(
         name=manifest.name,
         kind="pairs",
@@ -140,14 +142,17 @@ def build_plan(sources: PairSources, options: PairOptions) -> BuildPlan:
     )
 
 
-def _take_plan(sources: PairSources, take: ManifestTake, shared: dict[str, Any]) -> TakePlan:
+def _take_plan(
+    sources: PairSources, take: ManifestTake, shared: dict[str, Any], regions: RegionSpec | None
+) -> TakePlan:
     pairs = sources.pairs[take.take_id]
     assert take.consent is not None
     consent = TakeConsent(
         take=take.take_id, subject=take.subject, action=take.action, consent=take.consent, licence=take.consent.licence
     )
     rows = [[scan_index, [repr(frame) for frame in frames]] for scan_index, frames in pairs.items()]
-    inputs = [shared, take.take_id, take.files_sha256, rows, consent.model_dump(mode="json")]
+    region_files = source_sha256(regions, sources.path.parent / take.folder)
+    inputs = [shared, take.take_id, take.files_sha256, rows, consent.model_dump(mode="json"), region_files]
     return TakePlan(
         take=take.take_id,
         subject=take.subject,
@@ -155,7 +160,7 @@ def _take_plan(sources: PairSources, take: ManifestTake, shared: dict[str, Any])
         num_scans=len(pairs),
         input_key=content_key(inputs),
         consent=consent,
-        provenance=shared,
+        provenance=shared | {"region_files_sha256": region_files},
     )
 
 
@@ -195,6 +200,7 @@ def pair_tasks(sources: PairSources, options: PairOptions, take_id: str) -> list
     return [
         PairTask(
             take=take_id,
+            folder=folder,
             scan_index=scan_index,
             scan_path=take.scan_paths[scan_index],
             frames=frames,

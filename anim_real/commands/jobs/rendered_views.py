@@ -70,7 +70,7 @@ def file_scale(mesh: Mesh, *, unit: Unit, up: Axis, height_m: float | None, wher
         raise DataError(
             f"would be {extent:.4g} m large; expected {_SIZES_M[0]} to {_SIZES_M[1]} m",
             where=where,
-            fix="Set --unit m, cm or mm; or --height for a mesh without scale",
+            fix="Set --unit m, dm, cm or mm; or --height for a mesh without scale",
         )
     return scale
 
