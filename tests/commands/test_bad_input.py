@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -576,6 +576,14 @@ STRIKES = [
     pytest.param(_signalled(signal.SIGTERM), 143, id="SIGTERM"),
     pytest.param(_full, 13, id="disk full"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts even where the tests were started in the background of a shell, which ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.mark.parametrize(("strike", "exit_code"), STRIKES)
