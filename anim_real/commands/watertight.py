@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,10 @@ from anim_real.console import Console, Result
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import refuse_existing, write_json
 from anim_real.flags import require_range
+
+if TYPE_CHECKING:
+    from anim_real.mesh import Mesh
+    from anim_real.meshes.watertight import WatertightResult
 
 _SCHEMA = "anim-real/watertight-report/1"
 
@@ -33,7 +37,9 @@ class Arguments:
     resolution: int = 512
     """lattice cells along the longest side"""
     report: Path | None = None
-    """JSON file for the report"""
+    """page with pictures of what was closed (.html), or the figures alone (.json)"""
+    up: Literal["+x", "-x", "+y", "-y", "+z", "-z"] = "+y"
+    """the file's axis that points up, for the pictures"""
     max_invented: float = 0.4
     """refuse when a larger share of the surface is invented"""
 
@@ -56,9 +62,22 @@ def run(arguments: Arguments, console: Console) -> Result:
         raise type(error)(error.what, where=arguments.scan, fix=error.fix) from error
     save_mesh(arguments.output, result.mesh)
     record = {"schema": _SCHEMA, "scan": arguments.scan.name, "unit": arguments.unit, **result.report.record()}
-    if arguments.report is not None:
+    if arguments.report is not None and arguments.report.suffix.lower() == ".json":
         write_json(arguments.report, record)
+    elif arguments.report is not None:
+        _write_page(arguments, scan, result)
     return Result(path=arguments.output, record=record, lines=result.report.lines())
+
+
+def _write_page(arguments: Arguments, scan: Mesh, result: WatertightResult) -> None:
+    from anim_real.commands.jobs.rendered_views import up_vector
+    from anim_real.commands.jobs.watertight_page import add_watertight
+    from anim_real.report import Report
+
+    assert arguments.report is not None
+    page = Report(f"{arguments.scan.name}, made watertight")
+    add_watertight(page, scan, result, up_vector(arguments.up))
+    page.save(arguments.report)
 
 
 def _check(arguments: Arguments) -> None:
@@ -70,6 +89,8 @@ def _check(arguments: Arguments) -> None:
         )
     refuse_existing(arguments.output)
     if arguments.report is not None:
-        if arguments.report.suffix.lower() != ".json":
-            raise ConfigError("the report is JSON", where=arguments.report, fix="End its name in .json")
+        if arguments.report.suffix.lower() not in (".json", ".html"):
+            raise ConfigError(
+                "the report is a page or JSON", where=arguments.report, fix="End its name in .html or .json"
+            )
         refuse_existing(arguments.report)

@@ -105,17 +105,55 @@ def normal_maps(
     return normals, np.stack([view.mask for view in views])
 
 
-def shaded(mesh: Mesh, yaw_deg: float, size: int, *, has_colors: bool = True) -> NDArray[np.uint8]:
-    """(size, size, 3) RGB picture of a mesh whose y axis points up, filling the image, on white."""
-    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
-    half = _FILL * float((high - low).max()) / 2
-    view = render_rgbd(mesh, _view_camera(size, half), _view(yaw_deg, (low + high) / 2), has_smooth_normals=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureView:
+    """A picture of a mesh and how it was taken.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB on white.
+        depth_m: (S, S) float64 z in the view frame, NaN where nothing is seen.
+        camera: parallel projection of the view frame.
+        T_view_mesh: mesh frame to view frame (OpenCV axes).
+    """
+
+    image: NDArray[np.uint8]
+    depth_m: Array
+    camera: OrthographicCamera
+    T_view_mesh: Rigid
+
+
+def picture_view(
+    mesh: Mesh, yaw_deg: float, size: int, up: ArrayLike = (0.0, 1.0, 0.0), *, has_colors: bool = True
+) -> PictureView:
+    """Picture a mesh whose ``up`` axis (3,) points up, filling the image; see ``normal_maps`` for the yaw."""
+    T_upright_mesh = Rigid.from_parts("mesh", "mesh", upright(up), np.zeros(3))
+    corners = T_upright_mesh.apply(mesh.vertices)
+    low, high = corners.min(0), corners.max(0)
+    camera = _view_camera(size, _FILL * float((high - low).max()) / 2)
+    T_view_mesh = _view(yaw_deg, (low + high) / 2) @ T_upright_mesh
+    view = render_rgbd(mesh, camera, T_view_mesh, has_smooth_normals=False)
     light = _LIGHT / np.linalg.norm(_LIGHT)
     lit = 0.3 + 0.7 * np.clip(np.abs((view.normals * (1.0, -1.0, -1.0)) @ light), 0.0, 1.0)
     base = view.color if has_colors else np.full_like(view.color, _GRAY)
     picture = np.full((size, size, 3), 255, dtype=np.uint8)
     picture[view.mask] = np.clip(np.rint(base * lit[..., None]), 0, 255).astype(np.uint8)[view.mask]
-    return picture
+    depth_m = np.where(view.mask, view.depth_m, np.nan)
+    return PictureView(image=picture, depth_m=depth_m, camera=camera, T_view_mesh=T_view_mesh)
+
+
+def shaded(mesh: Mesh, yaw_deg: float, size: int, *, has_colors: bool = True) -> NDArray[np.uint8]:
+    """(size, size, 3) RGB picture of a mesh whose y axis points up, filling the image, on white."""
+    return picture_view(mesh, yaw_deg, size, has_colors=has_colors).image
+
+
+def upright(up: ArrayLike) -> Array:
+    """(3, 3) shortest rotation that takes the unit vector ``up`` (3,) to +y; -y turns about x."""
+    source, target = np.asarray(up, dtype=np.float64), np.array([0.0, 1.0, 0.0])
+    if source @ target < -1.0 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    x, y, z = np.cross(source, target)
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + skew + skew @ skew / (1.0 + source @ target)
 
 
 def _view_camera(size: int, half_extent_m: float) -> OrthographicCamera:

@@ -53,6 +53,7 @@ class WatertightResult:
     Attributes:
         mesh: closed mesh; with vertex colours and regions where the scan has them.
         invented: (V,) bool: the vertex is farther than 1.5 cells from the scan.
+        is_patch: (F,) bool: the face closed a hole.
         scan: the mended scan; its winding number is the sign of labels.
         labels: the surface that labels measure distances to.
         report: what was done.
@@ -60,6 +61,7 @@ class WatertightResult:
 
     mesh: WatertightMesh
     invented: NDArray[np.bool_]
+    is_patch: NDArray[np.bool_]
     scan: MendedScan
     labels: LabelSurface
     report: WatertightReport
@@ -104,6 +106,7 @@ def make_watertight(
     return WatertightResult(
         mesh=mesh,
         invented=closest.distance > _INVENTED_CELLS * closing.cell_m,
+        is_patch=is_patch,
         scan=closing.scan,
         labels=_label_surface(closing, mesh, is_patch),
         report=replace(report, seconds=time.perf_counter() - started),

@@ -53,6 +53,31 @@ def test_it_writes_a_closed_mesh_in_metres_and_a_report(scan_path):
     assert record["cell_m"] == pytest.approx(1.0 / 48, rel=0.02)
 
 
+def test_the_page_shows_the_hole_where_it_is(scan_path, monkeypatch):
+    """The ball is open at its top: seen from above, all of the cap is painted; the page lists one hole there."""
+    from anim_real.commands.jobs import watertight_page
+
+    pictures = []
+    painted = watertight_page.picture_view
+    monkeypatch.setattr(
+        watertight_page, "picture_view", lambda *given, **more: pictures.append(painted(*given, **more)) or pictures[-1]
+    )
+    page = scan_path.with_name("page.html")
+    result = close(scan_path, report=page, up="-z")  # the first picture then looks along -y, at the cap
+    text = page.read_text()
+    assert "<th>hole</th>" in text and text.count("data:image") == 3
+    hole = result.record["holes"][0]
+    assert hole["center_m"][1] == pytest.approx(0.455, abs=0.02)
+    assert f"{round(hole['area_m2'] * 1e4, 2):.4g}" in text
+    image, depth = pictures[0].image.astype(int), pictures[0].depth_m
+    rows, columns = np.indices(depth.shape)
+    radius = np.hypot(rows - 319.5, columns - 319.5) / pictures[0].camera.px_per_m
+    is_orange = image[..., 0] > image[..., 2] + 40
+    cap = np.sqrt(0.5**2 - 0.45**2)  # the hole's rim
+    assert is_orange[radius < cap - 0.02].mean() > 0.97
+    assert is_orange[(radius > cap + 0.03)].mean() < 0.001
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -76,7 +101,7 @@ def test_files_that_are_not_there_or_would_be_overwritten(scan_path, tmp_path):
     with pytest.raises(ConfigError, match="cannot write"):
         close(scan_path, output=tmp_path / "closed.txt")
     with pytest.raises(ConfigError, match="JSON"):
-        close(scan_path, report=tmp_path / "report.html")
+        close(scan_path, report=tmp_path / "report.txt")
 
 
 def test_the_scan_is_named_in_the_message(scan_path):

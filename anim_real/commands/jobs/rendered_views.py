@@ -19,7 +19,7 @@ from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera, OrthographicCamera
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh, load_mesh
-from anim_real.meshes.render import render_rgbd
+from anim_real.meshes.render import render_rgbd, upright
 from anim_real.meshes.watertight import WatertightResult, make_watertight
 from anim_real.rig import METRES_PER_UNIT, Unit
 from anim_real.shards.images import encode_jpeg
@@ -61,7 +61,7 @@ def file_scale(mesh: Mesh, *, unit: Unit, up: Axis, height_m: float | None, wher
     Raises:
         DataError: the result has no size that a scanned person, head or limb can have.
     """
-    tall = float(np.ptp(mesh.vertices @ _up_vector(up)))
+    tall = float(np.ptp(mesh.vertices @ up_vector(up)))
     if height_m is not None and tall <= 0:
         raise DataError(f"is flat along {up}", where=where, fix="Choose another --up")
     scale = METRES_PER_UNIT[unit] if height_m is None else height_m / tall
@@ -93,15 +93,15 @@ def render_outcome(task: RenderTask) -> Outcome:
 
 def view_poses(vertices: NDArray[np.float64], up: Axis, num_views: int) -> list[Rigid]:
     """``T_color_scan`` of views spread evenly around the vertical axis; the first looks at the front (+z for +y up)."""
-    upright = _upright(up)
-    standing = vertices @ upright.T
+    to_upright = upright(up_vector(up))
+    standing = vertices @ to_upright.T
     center = (standing.min(0) + standing.max(0)) / 2
     poses = []
     for yaw in np.arange(num_views) * (2 * np.pi / num_views):
         turn = np.array([[np.cos(yaw), 0.0, -np.sin(yaw)], [0.0, 1.0, 0.0], [np.sin(yaw), 0.0, np.cos(yaw)]])
         level = np.diag([1.0, -1.0, -1.0]) @ turn  # y up, facing us along +z -> OpenCV axes
         translation = np.array([0.0, 0.0, CAMERA_DISTANCE_M]) - level @ center
-        poses.append(Rigid.from_parts("color", "scan", level @ upright, translation))
+        poses.append(Rigid.from_parts("color", "scan", level @ to_upright, translation))
     return poses
 
 
@@ -146,17 +146,8 @@ def _frame(
     )
 
 
-def _up_vector(up: Axis) -> NDArray[np.float64]:
+def up_vector(up: Axis) -> NDArray[np.float64]:
+    """(3,) unit vector of the axis that points up."""
     vector = np.zeros(3)
     vector["xyz".index(up[1])] = -1.0 if up[0] == "-" else 1.0
     return vector
-
-
-def _upright(up: Axis) -> NDArray[np.float64]:
-    """(3, 3) shortest rotation that takes the ``up`` axis to +y; ``-y`` turns about x."""
-    source, target = _up_vector(up), np.array([0.0, 1.0, 0.0])
-    if up == "-y":
-        return np.diag([1.0, -1.0, -1.0])
-    x, y, z = np.cross(source, target)
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + skew + skew @ skew / (1.0 + source @ target)
