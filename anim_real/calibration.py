@@ -20,6 +20,9 @@ from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.specs import Spec, load_json
 
+_MAX_WANDER_RATE = 1e-3  # µs per µs
+_INVERSE_ROUNDS = 6  # of the fixed point that undoes the wander
+
 SCHEMA = "anim-real/calibration/1"
 
 
@@ -122,7 +125,7 @@ class DepthBias(Spec):
 
 
 class ClockMap(Spec):
-    """Affine map between two clocks: ``t_dst = t_src + offset_us + drift_ppm * 1e-6 * (t_src - origin_us)``.
+    """Map between two clocks: ``t_dst = t_src + offset_us + drift_ppm * 1e-6 * (t_src - origin_us) + wander(t_src)``.
 
     Attributes:
         src, dst: clock names: ``kinect:<sensor id>``, ``scanner``, ``generator``.
@@ -136,6 +139,8 @@ class ClockMap(Spec):
         offset_sigma_us, drift_sigma_ppm: one standard deviation of the two estimates, where known.
         latency_us: where both systems expose on the same pulses, the constant time (destination clock) from
             a destination stamp to the nearest source stamp, in ±half a frame; None where there are no pulses.
+        wander: (source time µs, correction µs) of knots, ascending; linear between them, constant beyond them. Empty
+            where a straight line explains the stamps.
     """
 
     src: str
@@ -150,16 +155,38 @@ class ClockMap(Spec):
     offset_sigma_us: float | None = Field(default=None, ge=0)
     drift_sigma_ppm: float | None = Field(default=None, ge=0)
     latency_us: float | None = None
+    wander: tuple[tuple[int, float], ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> ClockMap:
+        times = np.array([time_us for time_us, _ in self.wander])
+        if (np.diff(times) <= 0).any():
+            raise ValueError("the knots of wander must ascend")
+        steps = np.abs(np.diff([correction for _, correction in self.wander])) / np.maximum(np.diff(times), 1)
+        if (steps >= _MAX_WANDER_RATE).any():
+            raise ValueError("wander turns the clock faster than a thousandth: no crystal does")
+        return self
 
     def to_dst(self, time_us: ArrayLike) -> NDArray[np.float64]:
         """Map source times (µs) to destination times (µs)."""
         time_us = np.asarray(time_us, dtype=np.float64)
-        return time_us + self.offset_us + self.drift_ppm * 1e-6 * (time_us - self.origin_us)
+        straight = time_us + self.offset_us + self.drift_ppm * 1e-6 * (time_us - self.origin_us)
+        return straight + self._wander_us(time_us)
 
     def to_src(self, time_us: ArrayLike) -> NDArray[np.float64]:
         """Map destination times (µs) to source times (µs)."""
-        elapsed = np.asarray(time_us, dtype=np.float64) - self.origin_us - self.offset_us
-        return self.origin_us + elapsed / (1.0 + self.drift_ppm * 1e-6)
+        time_us = np.asarray(time_us, dtype=np.float64)
+        source = corrected = time_us
+        for _ in range(_INVERSE_ROUNDS if self.wander else 1):  # wander changes slowly: each round gains three digits
+            source = self.origin_us + (corrected - self.origin_us - self.offset_us) / (1.0 + self.drift_ppm * 1e-6)
+            corrected = time_us - self._wander_us(source)
+        return source
+
+    def _wander_us(self, source_us: NDArray[np.float64]) -> NDArray[np.float64] | float:
+        if not self.wander:
+            return 0.0
+        times, corrections = np.array(self.wander).T
+        return np.asarray(np.interp(source_us, times, corrections), dtype=np.float64)
 
 
 class GateVerdict(Spec):

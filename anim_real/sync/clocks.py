@@ -19,6 +19,7 @@ from anim_real.rig import LedSpec, RigSpec, SensorSpec
 from anim_real.sync.led import LedSamples
 from anim_real.sync.led_fit import LedFit, fit_led
 from anim_real.sync.pulses import MAX_DRIFT_PPM, PulseTrain, Rate, fit_train, relative_rate
+from anim_real.sync.wander import fit_wander
 
 MIN_MARGIN = 10.0  # nats: odds of 22,000 to 1 against the next best lag
 _LOCKED_RESIDUAL_US = 1000.0  # stamps that follow pulses scatter by tens of µs; free-running ones do not matter here
@@ -160,7 +161,7 @@ def take_clock(calibrated: ClockMap, stamps: Stamps) -> ClockMap:
     center = round(device.center_us)
     predicted = float(clock.to_dst(center)) - error
     own_sigma = float(np.hypot(device.origin_sigma_us, scanner.origin_sigma_us))
-    return checked.model_copy(
+    straight = checked.model_copy(
         update={
             "origin_us": center,
             "offset_us": predicted - center,
@@ -172,6 +173,19 @@ def take_clock(calibrated: ClockMap, stamps: Stamps) -> ClockMap:
             "drift_sigma_ppm": drift.sigma_ppm,
         }
     )
+    return straight.model_copy(update={"wander": _wander(straight, device, scanner, calibrated.latency_us, fine_us)})
+
+
+def _wander(
+    clock: ClockMap, device: PulseTrain, scanner: PulseTrain, latency_us: float, fine_us: float
+) -> tuple[tuple[int, float], ...]:
+    """Knots about the straight line, from captures and scans of the same pulses: the pulses' jitter cancels."""
+    on_scanner = clock.to_dst(device.time_us) - latency_us
+    after = np.clip(np.searchsorted(scanner.time_us, on_scanner), 1, len(scanner.time_us) - 1)
+    is_before = on_scanner - scanner.time_us[after - 1] <= scanner.time_us[after] - on_scanner
+    error = scanner.time_us[after - is_before] - on_scanner
+    is_shared = np.abs(error) < fine_us / 4.0
+    return fit_wander(device.time_us[is_shared], error[is_shared]) if is_shared.sum() >= 2 else ()
 
 
 def _trains(stamps: Stamps) -> tuple[PulseTrain | None, PulseTrain | None]:
