@@ -66,4 +66,5 @@ def _criterion(basis: Array, error_us: Array) -> tuple[float, Array]:
         scale = max(1.4826 * float(np.median(np.abs(residual))), 0.3)  # a stamp's rounding alone is 0.29 µs
         weight = 1.0 / (1.0 + (residual / scale / _CAUCHY) ** 2)
     loss = 0.5 * _CAUCHY**2 * np.log1p((residual / scale / _CAUCHY) ** 2).sum()
-    return float(len(error_us) * np.log(scale) + loss + 0.5 * basis.shape[1] * np.log(len(error_us))), values
+    cost = len(error_us) * np.log(scale) + loss + 0.5 * basis.shape[1] * np.log(len(error_us))
+    return float(cost), np.asarray(values, dtype=np.float64)
