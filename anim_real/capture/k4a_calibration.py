@@ -1,9 +1,7 @@
 """The factory calibration that an Azure Kinect carries (``calibration.json``), without any SDK.
 
-The JSON stores intrinsics normalised by the calibration image with the origin at the image's corner;
-a camera of a mode is that, binned and cropped, with integer pixel centres. Traps: p2 stands before
-p1, translations are metres (the SDK's API gives millimetres), metric radius 0 means 1.7.
-Sources: the SDK's ``calibration.c``, ``mode_specific_calibration.c``, ``intrinsic_transformation.c``.
+``k4a_modes`` turns its normalised intrinsics into cameras. Traps: p2 stands before p1, translations are
+metres (the SDK's API gives millimetres). Source: the SDK's ``calibration.c``.
 """
 
 from __future__ import annotations
@@ -14,11 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from anim_real.capture.k4a_modes import MODES, FactoryCamera
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
+__all__ = ["MODES", "CameraName", "FactoryCalibration", "FactoryCamera", "SensorName", "parse_calibration"]
+
 CameraName = Literal["color", "depth"]
+SensorName = Literal["color", "depth", "gyro", "accelerometer"]
 _LOCATIONS = {"depth": "CALIBRATION_CameraLocationD0", "color": "CALIBRATION_CameraLocationPV0"}
 _PURPOSES = {"depth": "CALIBRATION_CameraPurposeDepth", "color": "CALIBRATION_CameraPurposePhotoVideo"}
 _INERTIAL = {
@@ -26,66 +28,8 @@ _INERTIAL = {
     "gyro": "CALIBRATION_InertialSensorType_Gyro",
 }
 _MODEL = "CALIBRATION_LensDistortionModelBrownConrady"
-_DEFAULT_RADIUS = 1.7  # the SDK's value where the JSON says 0
 _ROTATION_TOLERANCE = 1e-3  # entries of R'R - I; beyond this the file is damaged,
 _EXACT_TOLERANCE = 2e-7  # below this it is float32 rounding and left as it is; between, the nearest rotation is taken
-
-# mode: size of the binned calibration image, crop offset in it, size of the mode's image; pixels
-MODES: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
-    "NFOV_2X2BINNED": ((512, 512), (96, 90), (320, 288)),
-    "NFOV_UNBINNED": ((1024, 1024), (192, 180), (640, 576)),
-    "WFOV_2X2BINNED": ((512, 512), (0, 0), (512, 512)),
-    "WFOV_UNBINNED": ((1024, 1024), (0, 0), (1024, 1024)),
-    "PASSIVE_IR": ((1024, 1024), (0, 0), (1024, 1024)),
-    "720P": ((1280, 960), (0, 120), (1280, 720)),
-    "1080P": ((1920, 1440), (0, 180), (1920, 1080)),
-    "1440P": ((2560, 1920), (0, 240), (2560, 1440)),
-    "1536P": ((2048, 1536), (0, 0), (2048, 1536)),
-    "2160P": ((3840, 2880), (0, 360), (3840, 2160)),
-    "3072P": ((4096, 3072), (0, 0), (4096, 3072)),
-}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FactoryCamera:
-    """One camera as the factory measured it; independent of the mode.
-
-    Attributes:
-        cx, cy, fx, fy: normalised by the calibration image's width and height, origin at its corner.
-        distortion: (8,) ``k1 k2 p1 p2 k3 k4 k5 k6`` (OpenCV's order, not the JSON's).
-        metric_radius: largest valid undistorted radius; 0 stands for 1.7.
-        width, height: calibration image in pixels.
-        rotation: (3, 3), translation: (3,) metres; from the depth camera's frame to this camera's.
-    """
-
-    cx: float
-    cy: float
-    fx: float
-    fy: float
-    distortion: np.ndarray
-    metric_radius: float
-    width: int
-    height: int
-    rotation: np.ndarray
-    translation: np.ndarray
-
-    def pixel_camera(self, mode: str, *, check_radius: bool = True) -> Camera:
-        """Camera of a mode; Orbbec's library leaves ``check_radius`` off."""
-        (binned_x, binned_y), (left, top), (width, height) = MODES[mode]
-        cy, fy = self.cy, self.fy
-        if self.width * 9 // 16 == self.height:  # legacy 16:9 calibration of the 4:3 sensor
-            cy, fy = (cy * 2304 + 384) / 3072, fy * 2304 / 3072
-        radius = (self.metric_radius or _DEFAULT_RADIUS) if check_radius else np.inf
-        return Camera(
-            width=width,
-            height=height,
-            fx=self.fx * binned_x,
-            fy=fy * binned_y,
-            cx=self.cx * binned_x - left - 0.5,  # the half pixel: corner origin to pixel centres
-            cy=cy * binned_y - top - 0.5,
-            distortion=self.distortion,
-            max_radius=radius,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,8 +57,31 @@ class FactoryCalibration:
         T_color_base = Rigid.from_parts("color", "base", self.color_camera.rotation, self.color_camera.translation)
         return T_color_base @ T_depth_base.inverse()
 
+    def transform(self, dst: SensorName, src: SensorName) -> Rigid:
+        """``T_dst_src`` between any two of the device's cameras and IMU sensors, metres.
+
+        Raises:
+            DataError: the file holds no pose of that IMU sensor.
+        """
+        return self._from_depth(dst) @ self._from_depth(src).inverse()
+
+    def _from_depth(self, name: SensorName) -> Rigid:
+        poses = {
+            "depth": Rigid.identity("depth", "depth"),
+            "color": self.T_color_depth,
+            "gyro": self.T_gyro_depth,
+            "accelerometer": self.T_accelerometer_depth,
+        }
+        pose = poses[name]
+        if pose is None:
+            raise DataError(f"holds no pose of the {name}", where="calibration.json")
+        return pose
+
     def camera(self, name: CameraName, mode: str, *, check_radius: bool = True) -> Camera:
         """Camera ``color`` or ``depth`` in one of its modes, pixels.
+
+        Without ``check_radius`` the metric radius does not limit the image (``Camera.max_radius`` is infinite,
+        as in Orbbec's library); pixels beyond the lens model's own fold have no ray all the same.
 
         Raises:
             DataError: no such mode of that camera.

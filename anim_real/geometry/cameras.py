@@ -2,7 +2,8 @@
 
 Camera axes are OpenCV's: x right, y down, z forward, metres. Pixel centres are integers, so the
 image covers [-0.5, width - 0.5] x [-0.5, height - 0.5]. Whatever changes an image changes its
-camera in the same call: ``crop``, ``scale`` and ``flip`` return a new camera.
+camera in the same call: ``crop``, ``scale`` and ``flip`` return a new camera. The lens itself is
+in ``lens``; beyond its valid radius there is neither ray nor pixel, only NaN.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anim_real.errors import DataError
+from anim_real.geometry.frames import Rigid
+from anim_real.geometry.lens import distort, one_to_one_radius, undistort
 
 Array = NDArray[np.float64]
-_NEWTON_STEPS = 20
-_NEWTON_TOLERANCE = 1e-12  # normalised image units: below 1e-8 px for every k4a mode
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class Camera:
         cx, cy: principal point in pixels (integer pixel centres).
         distortion: (8,) ``k1 k2 p1 p2 k3 k4 k5 k6`` (OpenCV's order).
         max_radius: largest valid undistorted radius sqrt(x²+y²), normalised; ``inf`` = unchecked.
-            k4a calls it the metric radius.
+            k4a calls it the metric radius. ``valid_radius`` is what limits.
     """
 
     width: int
@@ -61,10 +62,16 @@ class Camera:
         """(3, 3) intrinsic matrix K in pixels."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
+    @property
+    def valid_radius(self) -> float:
+        """The radius that holds: ``max_radius``, or where the lens model folds over if that comes first."""
+        return min(self.max_radius, one_to_one_radius(tuple(self.distortion.tolist())))
+
     def project(self, points: ArrayLike) -> Array:
         """Project camera points (..., 3) in metres to pixels (..., 2).
 
-        NaN where the point is not in front of the camera or beyond ``max_radius``.
+        NaN where the point is not in front of the camera or beyond ``valid_radius``. The pixel may lie
+        outside the image.
         """
         points = np.asarray(points, dtype=np.float64)
         z = points[..., 2]
@@ -72,30 +79,46 @@ class Camera:
             normalized = points[..., :2] / z[..., None]
             pixels = self.distort(normalized) * (self.fx, self.fy) + (self.cx, self.cy)
         radius = np.hypot(normalized[..., 0], normalized[..., 1])
-        pixels[~((z > 0) & (radius <= self.max_radius))] = np.nan
+        pixels[~((z > 0) & (radius <= self.valid_radius))] = np.nan
         return pixels
 
     def unproject(self, pixels: ArrayLike, z: ArrayLike) -> Array:
-        """Lift pixels (..., 2) at depth ``z`` (...) in metres to camera points (..., 3); NaN where invalid."""
-        z = np.asarray(z, dtype=np.float64)
+        """Lift pixels (..., 2) at depth ``z`` (...) in metres to camera points (..., 3).
+
+        All three coordinates are NaN where the pixel has no ray (see ``normalize``) or ``z`` is not positive.
+        """
         normalized = self.normalize(pixels)
-        return np.concatenate([normalized * z[..., None], np.broadcast_to(z, normalized.shape[:-1])[..., None]], -1)
+        z = np.broadcast_to(np.asarray(z, dtype=np.float64), normalized.shape[:-1])
+        points = np.concatenate([normalized * z[..., None], z[..., None]], -1)
+        points[~((z > 0) & np.isfinite(normalized[..., 0]))] = np.nan
+        return points
 
     def distort(self, normalized: ArrayLike) -> Array:
         """Apply the lens to undistorted normalised coordinates (..., 2)."""
-        return _distort(np.asarray(normalized, dtype=np.float64), self.distortion)
+        return distort(np.asarray(normalized, dtype=np.float64), self.distortion)
 
     def normalize(self, pixels: ArrayLike) -> Array:
-        """Undo intrinsics and lens: pixels (..., 2) to undistorted x/z, y/z; NaN where Newton finds no root."""
-        pixels = np.asarray(pixels, dtype=np.float64)
-        target = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
-        estimate = _undistort(target, self.distortion) if self.distortion.any() else target.copy()
-        estimate[~(np.hypot(estimate[..., 0], estimate[..., 1]) <= self.max_radius)] = np.nan
-        return estimate
+        """Undo intrinsics and lens: pixels (..., 2) to undistorted x/z, y/z.
+
+        NaN where no ray within ``valid_radius`` is imaged.
+        """
+        target = (np.asarray(pixels, dtype=np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
+        return self._undistorted(np.ascontiguousarray(target))
 
     def rays(self) -> Array:
         """(H, W, 2) undistorted x/z, y/z of every pixel; NaN outside the valid radius."""
-        return self.normalize(np.stack(np.meshgrid(np.arange(self.width), np.arange(self.height)), -1))
+        target = np.empty((self.height, self.width, 2))
+        target[..., 0] = (np.arange(self.width) - self.cx) / self.fx
+        target[..., 1] = ((np.arange(self.height) - self.cy) / self.fy)[:, None]
+        return self._undistorted(target)
+
+    def _undistorted(self, target: Array) -> Array:
+        """Undo the lens in ``target`` (..., 2), which becomes the answer."""
+        if self.distortion.any():
+            undistort(target, self.distortion, self.valid_radius)
+        else:
+            target[~(np.hypot(target[..., 0], target[..., 1]) <= self.max_radius)] = np.nan
+        return target
 
     def crop(self, left: int, top: int, width: int, height: int) -> Camera:
         """Camera of the window that starts at pixel (left, top)."""
@@ -172,40 +195,21 @@ class OrthographicCamera:
         return replace(self, cx=self.width - 1 - self.cx)
 
 
-def _distort(xy: Array, distortion: Array) -> Array:
-    """Rational model of OpenCV (calib3d documentation) and k4a (SDK ``intrinsic_transformation.c``)."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion
-    x, y = xy[..., 0], xy[..., 1]
-    r2 = x * x + y * y
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    return np.stack([xd, yd], -1)
+def transfer_pixels(pixels: ArrayLike, z: ArrayLike, source: Camera, target: Camera, T_target_source: Rigid) -> Array:
+    """Where another camera sees what a camera sees.
 
+    Args:
+        pixels: (..., 2) in the source camera's image.
+        z: (...) depth in metres along the source camera's z axis.
+        source: the camera of ``pixels``.
+        target: the other one.
+        T_target_source: source camera frame to target camera frame, metres.
 
-def _undistort(target: Array, distortion: Array) -> Array:
-    """Invert ``_distort`` by Newton steps with the analytic Jacobian; NaN where it does not converge."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion
-    estimate = target.copy()
-    with np.errstate(all="ignore"):
-        for _ in range(_NEWTON_STEPS):
-            x, y = estimate[..., 0], estimate[..., 1]
-            r2 = x * x + y * y
-            top = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-            bottom = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-            slope = ((k1 + r2 * (2 * k2 + 3 * k3 * r2)) * bottom - top * (k4 + r2 * (2 * k5 + 3 * k6 * r2))) / bottom**2
-            radial = top / bottom
-            j00 = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
-            j01 = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-            j11 = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
-            residual = _distort(estimate, distortion) - target
-            determinant = j00 * j11 - j01 * j01
-            step_x = (j11 * residual[..., 0] - j01 * residual[..., 1]) / determinant
-            step_y = (j00 * residual[..., 1] - j01 * residual[..., 0]) / determinant
-            estimate[..., 0] -= step_x
-            estimate[..., 1] -= step_y
-            if np.nanmax(np.abs(np.stack([step_x, step_y])), initial=0.0) < _NEWTON_TOLERANCE:
-                break
-        error = np.abs(_distort(estimate, distortion) - target).max(-1)
-    estimate[~(error < 1e-7)] = np.nan
-    return estimate
+    Returns:
+        (..., 3): the target's pixel u, v, and the depth in metres along the target's z axis. NaN where the
+        pixel has no ray, or the point lies behind the target camera or outside its lens.
+    """
+    points = T_target_source.apply(source.unproject(pixels, z))
+    found = np.concatenate([target.project(points), points[..., 2:]], -1)
+    found[np.isnan(found[..., 0])] = np.nan
+    return found

@@ -8,11 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
 from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES
 from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.point_cloud import point_cloud_mm, xy_table
 from anim_real.errors import DataError
+from anim_real.geometry.depth import unproject
 
 from .recordings import factory_calibration
 
@@ -61,6 +65,154 @@ def test_the_real_recording_carries_a_calibration(shared_data: Path) -> None:
     assert 30 < baseline_mm < 35  # the device's drawing says 32 mm
     assert factory.T_gyro_depth is not None
     assert np.linalg.norm(factory.T_accelerometer_depth.translation) == pytest.approx(0.051, abs=0.005)
+
+
+# -- the law of every camera: pixel to ray to pixel, point to pixel to point, over all devices and modes -----------
+
+MODES_OF = {"color": tuple(COLOR_SIZES), "depth": tuple(DEPTH_SIZES)}
+mode_of_a_camera = st.one_of(*(st.tuples(st.just(name), st.sampled_from(modes)) for name, modes in MODES_OF.items()))
+
+
+@pytest.fixture(scope="module")
+def devices(shared_data: Path) -> dict[str, FactoryCalibration]:
+    """Two real factory calibrations and the synthetic one."""
+    folder = shared_data / "k4a-recording"
+    with open_recording(folder / "recording.mkv") as recording:
+        return {
+            "recorded": parse_calibration(recording.calibration_json),
+            "published": parse_calibration((folder / "pyk4a_calibration.json").read_bytes()),
+            "synthetic": factory_calibration(),
+        }
+
+
+@settings(deadline=None)  # the first call compiles
+@given(
+    device=st.sampled_from(["recorded", "published", "synthetic"]), camera=mode_of_a_camera, check_radius=st.booleans(),
+    column=st.floats(0, 1), row=st.floats(0, 1), z=st.floats(0.2, 8.0),
+)  # fmt: skip
+def test_a_pixel_with_a_ray_is_where_its_point_is_seen(
+    devices: dict[str, FactoryCalibration], device: str, camera: tuple, check_radius: bool, column: float, row: float,
+    z: float,
+) -> None:  # fmt: skip
+    lens = devices[device].camera(*camera, check_radius=check_radius)
+    pixel = np.array([column * lens.width - 0.5, row * lens.height - 0.5])
+    point = lens.unproject(pixel, z)
+    if np.isfinite(point).all():
+        np.testing.assert_allclose(lens.project(point), pixel, atol=1e-6)
+        assert point[2] == z
+        return
+    # without a ray: all NaN, and truly beyond what the lens images (the rim of its valid disc lies inside)
+    assert np.isnan(point).all() and np.isnan(lens.project(point)).all()
+    middle = np.array([lens.cx, lens.cy])
+    direction = (pixel - middle) / (lens.fx, lens.fy)
+    angle = np.arctan2(direction[1], direction[0])
+    rim = lens.valid_radius * np.array([np.cos(angle), np.sin(angle)])
+    assert np.hypot(*direction) > np.hypot(*lens.distort(rim)) * (1 - 2e-2)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(
+    device=st.sampled_from(["recorded", "published", "synthetic"]), camera=mode_of_a_camera, check_radius=st.booleans(),
+    x=st.floats(-2.5, 2.5), y=st.floats(-2.5, 2.5), z=st.floats(0.2, 8.0),
+)  # fmt: skip
+def test_a_point_that_is_seen_is_lifted_back(
+    devices: dict[str, FactoryCalibration], device: str, camera: tuple, check_radius: bool, x: float, y: float, z: float
+) -> None:
+    lens = devices[device].camera(*camera, check_radius=check_radius)
+    point = np.array([x * z, y * z, z])
+    pixel = lens.project(point)
+    is_seen = np.hypot(x, y) <= lens.valid_radius
+    assert np.isfinite(pixel).all() == is_seen and np.isnan(pixel).all() != is_seen
+    if is_seen and np.hypot(x, y) < 0.995 * lens.valid_radius:  # at the fold itself the inverse has no slope
+        np.testing.assert_allclose(lens.unproject(pixel, z), point, atol=1e-7 * z)
+
+
+@pytest.mark.parametrize("camera", [(name, mode) for name, modes in MODES_OF.items() for mode in modes])
+def test_corners_and_borders_obey_the_law_too(devices: dict[str, FactoryCalibration], camera: tuple[str, str]) -> None:
+    """Of the wide modes, the corners have no ray; of all others, every border pixel has one."""
+    for device in devices.values():
+        lens = device.camera(*camera)
+        u, v = np.arange(lens.width), np.arange(lens.height)
+        border = np.concatenate(
+            [np.stack(np.broadcast_arrays(u, row), -1) for row in (0, lens.height - 1)]
+            + [np.stack(np.broadcast_arrays(column, v), -1) for column in (0, lens.width - 1)]
+        )
+        points = lens.unproject(border, 2.0)
+        has_ray = np.isfinite(points[:, 0])
+        np.testing.assert_allclose(lens.project(points)[has_ray], border[has_ray], atol=1e-6)
+        assert has_ray.all() != camera[1].startswith(("WFOV", "PASSIVE"))
+        corners = lens.unproject([[0, 0], [lens.width - 1, 0], [0, lens.height - 1]], 1.0)
+        assert np.isnan(corners).all() == camera[1].startswith(("WFOV", "PASSIVE"))
+        assert lens.valid_radius == lens.max_radius  # the metric radius ends inside the fold: the SDK's rule is kept
+
+
+def test_without_the_radius_check_the_wide_modes_reach_their_lens_models_fold(
+    devices: dict[str, FactoryCalibration],
+) -> None:
+    for device in devices.values():
+        checked, free = (device.camera("depth", "WFOV_2X2BINNED", check_radius=flag) for flag in (True, False))
+        assert free.max_radius == np.inf and 2.9 < free.valid_radius < 3.3
+        more = np.isfinite(free.rays()[..., 0]).sum() - np.isfinite(checked.rays()[..., 0]).sum()
+        assert 30_000 < more < 60_000  # of 262,144 pixels
+
+
+# -- poses of the sensors in the device, and the SDK's form of point clouds ------------------------------------------
+
+
+def test_sensors_poses_chain(devices: dict[str, FactoryCalibration]) -> None:
+    device = devices["published"]
+    point = np.array([0.3, -0.2, 1.4])
+    names = ("depth", "color", "gyro", "accelerometer")
+    for dst in names:
+        for src in names:
+            T = device.transform(dst, src)
+            assert (T.dst, T.src) == (dst, src)
+            np.testing.assert_allclose(device.transform(src, dst).apply(T.apply(point)), point, atol=1e-6)
+            via_color = device.transform(dst, "color").apply(device.transform("color", src).apply(point))
+            np.testing.assert_allclose(via_color, T.apply(point), atol=1e-6)  # float32 in the file
+    # the JSON's own numbers, with no code in between: R p + t takes depth points to the accelerometer
+    raw = next(
+        entry["Rt"] for entry in device.document["CalibrationInformation"]["InertialSensors"]
+        if entry["SensorType"].endswith("Accelerometer")
+    )  # fmt: skip
+    expected = np.reshape(raw["Rotation"], (3, 3)) @ point + raw["Translation"]
+    np.testing.assert_allclose(device.transform("accelerometer", "depth").apply(point), expected, atol=1e-6)
+    with pytest.raises(DataError, match="no pose of the gyro"):
+        devices["synthetic"].transform("gyro", "color")
+
+
+def test_a_resting_device_feels_gravity_where_the_picture_is_down(shared_data: Path) -> None:
+    """The desk of the real recording: the mean acceleration, turned into the depth camera, points up (-y), 9.8 m/s²."""
+    with open_recording(shared_data / "k4a-recording" / "recording.mkv") as recording:
+        factory = parse_calibration(recording.calibration_json)
+        up = factory.transform("depth", "accelerometer").rotate(recording.imu().acc.mean(0))
+    assert np.linalg.norm(up) == pytest.approx(9.81, abs=0.2)
+    assert up[1] < -5.0
+
+
+def test_the_point_cloud_is_the_sdks(devices: dict[str, FactoryCalibration], rng: np.random.Generator) -> None:
+    """Against the SDK's loop written out: floor(x z + 0.5) in float32, nothing where there is no ray."""
+    camera = devices["recorded"].camera("depth", "WFOV_2X2BINNED")
+    depth = rng.integers(0, 6000, (512, 512)).astype(np.uint16)
+    table = xy_table(camera)
+    assert table.dtype == np.float32 and table.shape == (512, 512, 2)
+    cloud = point_cloud_mm(depth, table)
+    assert cloud.dtype == np.int16
+    assert not cloud[0, 0].any() and np.isnan(table[0, 0]).all()
+    for row, column in rng.integers(0, 512, (400, 2)):
+        x, y = camera.normalize([column, row]).astype(np.float32)
+        z = np.float32(depth[row, column])
+        expected = (
+            [0, 0, 0] if np.isnan(x) else [np.floor(x * z + np.float32(0.5)), np.floor(y * z + np.float32(0.5)), z]
+        )
+        assert cloud[row, column].tolist() == expected
+    metres = unproject(depth, camera)
+    seen = np.isfinite(metres[..., 0])
+    assert np.abs(cloud[seen] - metres[seen] * 1e3).max() <= 0.501
+    with pytest.raises(DataError, match="table"):
+        point_cloud_mm(depth[:-1], table)
+    with pytest.raises(DataError, match="int16"):
+        point_cloud_mm(np.full((512, 512), 40_000, np.uint16), table)
 
 
 def test_json_is_read_back_exactly() -> None:
