@@ -80,7 +80,7 @@ class SchemaVersionError(AnimRealError):
 
 
 class NoSpaceError(AnimRealError):
-    """The disk is full; nothing half-written was left behind."""
+    """The disk is full; nothing half-written was left behind, and a live recording keeps what was written."""
 
     exit_code = 13
 

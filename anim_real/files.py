@@ -84,7 +84,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 os.fsync(stream.fileno())
             partial.chmod(0o644)
             partial.replace(path)
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
@@ -105,7 +105,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         try:
             yield partial
             partial.rename(path)
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
         finally:
             if partial.exists():
                 shutil.rmtree(partial, ignore_errors=True)
@@ -125,7 +125,8 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         raise no_space(path) from error
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` last."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

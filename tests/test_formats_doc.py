@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from anim_real.calibration import Calibration, load_calibration
 from anim_real.manifest import FRAME_COLUMNS, Manifest, ManifestTake, load_manifest
 from anim_real.regions import LabelImagesSpec, RegionShapes, SegmenterSpec, load_regions
+from anim_real.rig import BackgroundSpec, BilateralSpec, DepthFilterSpec, PersonSpec, RigSpec, TemporalSpec
 from anim_real.samples import Region
 from anim_real.shards.index import load_record
 from anim_real.shards.schema import ShardHeader, columns
@@ -22,7 +24,7 @@ EXAMPLES = dict(re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```\n", PAGE,
 
 
 def test_every_fenced_block_is_a_named_example() -> None:
-    assert PAGE.count("```") == 2 * len(EXAMPLES) == 26
+    assert PAGE.count("```") == 2 * len(EXAMPLES) == 28
 
 
 def test_the_take_opens(tmp_path: Path) -> None:
@@ -37,6 +39,15 @@ def test_the_take_opens(tmp_path: Path) -> None:
     assert take.pulse_index is not None and take.pulse_index.tolist() == [0, 1, 3]
     assert set(take.scan_paths) == {0}
     _names_every_key(TakeSpec, EXAMPLES["take.toml"], but={"target"})
+
+
+def test_a_rig_takes_the_persons_sources_and_the_filters() -> None:
+    written = EXAMPLES["rig.toml, person and depth_filters"]
+    rig = RigSpec.model_validate(tomllib.loads((ROOT / "rigs" / "virtual.toml").read_text() + written))
+    assert rig.person.background is not None and rig.person.background.folder == ".."
+    assert rig.depth_filters.temporal is not None and rig.depth_filters.bilateral is not None
+    for kind in (PersonSpec, BackgroundSpec, DepthFilterSpec, TemporalSpec, BilateralSpec):
+        assert set(kind.model_fields) <= set(re.findall(r"\w+", written))
 
 
 def test_the_calibration_opens(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_HEADER_BYTES = 12  # four bytes of ID and eight of size
+OPEN = -1  # the size that a writer leaves open until it closes the element
 _CRC_HEADER = b"\xbf\x84"
+_CHUNK_BYTES = 1 << 20
 _UNKNOWN_SIZES = tuple((1 << (7 * length)) - 1 for length in range(9))
 
 
@@ -41,6 +43,7 @@ class Ids:
     INFO = 0x1549A966
     TIMESTAMP_SCALE = 0x2AD7B1
     DURATION = 0x4489
+    DATE_UTC = 0x4461
     TITLE = 0x7BA9
     MUXING_APP = 0x4D80
     WRITING_APP = 0x5741
@@ -127,6 +130,8 @@ def parse_vint(raw: bytes, at: int, *, keep_marker: bool, max_length: int) -> tu
     if at >= len(raw):
         raise EbmlError("the data ends inside a header")
     first = raw[at]
+    if first >= 0x80:
+        return (first if keep_marker else first & 0x7F), at + 1
     length = 9 - first.bit_length()
     if length > max_length or at + length > len(raw):
         raise EbmlError(f"byte 0x{first:02x} does not start an element")
@@ -138,10 +143,30 @@ def parse_vint(raw: bytes, at: int, *, keep_marker: bool, max_length: int) -> tu
 
 def parse_header(raw: bytes, at: int, start: int) -> Element:
     """Parse the header of ``raw`` at ``at``, which lies in the file at ``start``."""
-    identifier, after_id = parse_vint(raw, at, keep_marker=True, max_length=4)
-    size, after_size = parse_vint(raw, after_id, keep_marker=False, max_length=8)
-    is_unknown = size == _UNKNOWN_SIZES[after_size - after_id]
-    return Element(id=identifier, start=start, data=start + after_size - at, size=None if is_unknown else size)
+    identifier, size, behind = read_header(raw, at)
+    return Element(id=identifier, start=start, data=start + behind - at, size=None if size == OPEN else size)
+
+
+def read_header(raw: bytes, at: int) -> tuple[int, int, int]:
+    """Parse the header of ``raw`` at ``at`` into (ID, size or ``OPEN``, offset behind it), the fast way.
+
+    Walking a long recording parses millions of headers, nearly all with an ID of one byte.
+    """
+    try:
+        identifier = raw[at]
+        behind = at + 1
+        if identifier < 0x80:
+            identifier, behind = parse_vint(raw, at, keep_marker=True, max_length=4)
+        first = raw[behind]
+    except IndexError as error:
+        raise EbmlError("the data ends inside a header") from error
+    if first > 0x80:
+        return identifier, OPEN if first == 0xFF else first & 0x7F, behind + 1
+    length = 9 - first.bit_length()
+    if length > 8 or behind + length > len(raw):
+        raise EbmlError(f"byte 0x{first:02x} does not start a size")
+    size = int.from_bytes(raw[behind : behind + length], "big") & _UNKNOWN_SIZES[length]
+    return identifier, OPEN if size == _UNKNOWN_SIZES[length] else size, behind + length
 
 
 def parse_children(raw: bytes) -> Iterator[tuple[int, bytes]]:
@@ -199,9 +224,14 @@ def encode_uint(identifier: int, value: int, length: int | None = None) -> bytes
     return encode(identifier, value.to_bytes(size, "big"))
 
 
+def encode_int(identifier: int, value: int) -> bytes:
+    """Bytes of a signed integer element of 64 bits; dates are such, in nanoseconds since 2001."""
+    return encode(identifier, value.to_bytes(8, "big", signed=True))
+
+
 def encode_float(identifier: int, value: float) -> bytes:
-    """Bytes of a 64-bit float element."""
-    return encode(identifier, struct.pack(">d", value))
+    """Bytes of a 32-bit float element."""
+    return encode(identifier, struct.pack(">f", value))
 
 
 def encode_string(identifier: int, text: str) -> bytes:
@@ -215,14 +245,19 @@ def encode_checked_master(identifier: int, *children: bytes) -> bytes:
     return encode_master(identifier, encode(Ids.CRC32, zlib.crc32(payload).to_bytes(4, "little")), payload)
 
 
-def is_intact(payload: bytes) -> bool:
-    """Whether a master's payload agrees with the CRC-32 it begins with; True where it has none."""
-    if payload[:2] != _CRC_HEADER:
+def is_intact(descriptor: int, offset: int, size: int) -> bool:
+    """Whether the master payload at ``offset`` agrees with the CRC-32 it begins with; True where it has none."""
+    head = read_at(descriptor, offset, min(size, 6))
+    if head[:2] != _CRC_HEADER:
         return True
-    return zlib.crc32(payload[6:]) == int.from_bytes(payload[2:6], "little")
+    checksum, end = 0, offset + size
+    for at in range(offset + 6, end, _CHUNK_BYTES):
+        checksum = zlib.crc32(read_at(descriptor, at, min(_CHUNK_BYTES, end - at)), checksum)
+    return checksum == int.from_bytes(head[2:6], "little")
 
 
 def encode_void(total: int) -> bytes:
-    """Bytes of a Void element of exactly ``total`` bytes (at least 9), header included."""
-    assert total >= 9, "a Void element with an eight-byte size takes nine bytes"
-    return encode_id(Ids.VOID) + encode_size(total - 9, 8) + bytes(total - 9)
+    """Bytes of a Void element of exactly ``total`` bytes (at least 2), header included."""
+    length = next(length for length in range(1, 9) if total - 1 - length < _UNKNOWN_SIZES[length])
+    assert total > length, "a Void element takes two bytes"
+    return encode_id(Ids.VOID) + encode_size(total - 1 - length, length) + bytes(total - 1 - length)

@@ -6,11 +6,12 @@ Shared by the reader and the writer. Source: the Azure Kinect Sensor SDK's recor
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
 from anim_real.errors import ConfigError
-from anim_real.rig import ColorMode, DepthMode, SyncMode
+from anim_real.rig import ColorFormat, ColorMode, DepthMode, SyncMode
 
 COLOR_SIZES: dict[str, tuple[int, int]] = {
     "720P": (1280, 720),
@@ -28,12 +29,39 @@ DEPTH_SIZES: dict[str, tuple[int, int]] = {
     "PASSIVE_IR": (1024, 1024),
 }
 COLOR_FORMATS = ("MJPG", "NV12", "YUY2", "BGRA")
+COLOR_BITS = {"MJPG": 24, "NV12": 12, "YUY2": 16, "BGRA": 32}  # bits per pixel, as the track's header states them
+IMAGE_TRACKS = ("COLOR", "DEPTH", "IR")
 TIMESTAMP_SCALE_NS = 1000
 CLUSTER_US = 32_000  # longest cluster; a block's time within it is a signed 16-bit number
 IMU_SAMPLE = struct.Struct("<Q3fQ3f")  # accelerometer time ns, m/s², gyro time ns, rad/s
 CALIBRATION_NAME = "calibration.json"
 VIDEO_CODEC = "V_MS/VFW/FOURCC"
 IMU_CODEC = "S_K4A/IMU"
+CUSTOM_TAG = "K4A_CUSTOM_TRACK_"  # and the track's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomTrack:
+    """A track of our own data, such as a trigger log; what it holds is up to its codec.
+
+    Attributes:
+        name: capital letters, digits, ``-`` and ``_``; not the name of a camera's track.
+        codec_id: Matroska codec; ``S_K4A/<name>`` by default, as the SDK's examples have it.
+        codec_private: what a decoder needs to know.
+    """
+
+    name: str
+    codec_id: str = ""
+    codec_private: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Z0-9_-]+", self.name) or self.name in (*IMAGE_TRACKS, "IMU"):
+            raise ConfigError(
+                f"{self.name!r} cannot name a custom track", where="recording",
+                fix="Use capital letters, digits, - and _; COLOR, DEPTH, IR and IMU are taken",
+            )  # fmt: skip
+        if not self.codec_id:
+            object.__setattr__(self, "codec_id", f"S_K4A/{self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +71,7 @@ class RecordingConfig:
     Attributes:
         serial: the device's serial number.
         color_mode: resolution name, or None without a colour track.
+        color_format: how colour images are coded; NV12 and YUY2 exist at 720P only.
         depth_mode: depth mode, or None without depth and IR tracks; ``PASSIVE_IR`` has an IR track only.
         fps: 5, 15 or 30 frames per second.
         sync_mode: role on the sync cable.
@@ -50,10 +79,12 @@ class RecordingConfig:
         subordinate_delay_us: delay of a subordinate behind its master.
         color_firmware, depth_firmware: firmware versions.
         has_imu: whether the recording has an IMU track.
+        custom_tracks: tracks of our own data.
     """
 
     serial: str
     color_mode: ColorMode | None = "720P"
+    color_format: ColorFormat = "MJPG"
     depth_mode: DepthMode | None = "NFOV_UNBINNED"
     fps: int = 30
     sync_mode: SyncMode = "STANDALONE"
@@ -62,6 +93,7 @@ class RecordingConfig:
     color_firmware: str = "1.6.110"
     depth_firmware: str = "1.6.79"
     has_imu: bool = True
+    custom_tracks: tuple[CustomTrack, ...] = ()
 
     def __post_init__(self) -> None:
         if self.fps not in (5, 15, 30):
@@ -70,64 +102,22 @@ class RecordingConfig:
             raise ConfigError("a recording needs colour or depth", where="recording")
         if self.color_mode not in (None, *COLOR_SIZES) or self.depth_mode not in (None, *DEPTH_SIZES):
             raise ConfigError(f"no modes {self.color_mode!r}, {self.depth_mode!r}", where="recording")
-        if self.color_mode == "3072P" and self.fps == 30:
-            raise ConfigError("3072P runs at 15 fps at most", where="recording")
+        if self.fps == 30 and (self.color_mode == "3072P" or self.depth_mode == "WFOV_UNBINNED"):
+            raise ConfigError("3072P and WFOV_UNBINNED run at 15 fps at most", where="recording", fix="Use 5 or 15 fps")
+        if self.color_format not in COLOR_FORMATS:
+            raise ConfigError(f"no colour format {self.color_format!r}", where="recording", fix="Use MJPG or BGRA")
+        if self.color_format in ("NV12", "YUY2") and self.color_mode not in (None, "720P"):
+            raise ConfigError(
+                f"the device has no {self.color_format} at {self.color_mode}, only at 720P", where="recording",
+                fix="Use 720P, or the format MJPG or BGRA",
+            )  # fmt: skip
+        if abs(self.depth_delay_us) > self.period_us or not 0 <= self.subordinate_delay_us <= self.period_us:
+            raise ConfigError("a delay is longer than a frame period, or negative", where="recording")
+        names = [track.name for track in self.custom_tracks]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"custom tracks repeat: {names}", where="recording")
 
     @property
     def period_us(self) -> float:
         """Frame period in microseconds."""
         return 1e6 / self.fps
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingInfo:
-    """What a recording states about itself, and what was found in it.
-
-    Attributes:
-        serial, color_firmware, depth_firmware: of the device; empty if not stated.
-        color_mode, color_format, color_size: ``720P``, ``MJPG``, (width, height) pixels; None without colour.
-        depth_mode, depth_size: None without depth and IR.
-        fps: frames per second, from the tracks' frame period.
-        sync_mode, depth_delay_us, subordinate_delay_us: how the device was triggered.
-        start_offset_us: device time of the segment's start.
-        start_offset_source: ``tag``; ``imu`` if the tag was lost and the IMU's payload gave it; ``missing``.
-        length_us: time of the last block since the segment's start.
-        track_names: names of the tracks, in file order.
-        num_captures: captures, complete or not.
-        num_incomplete: captures that lack colour or depth.
-        num_dropped: captures the device skipped, by the gaps in the stamps.
-        num_imu_samples: IMU samples.
-        has_calibration: whether the factory calibration is attached.
-        missing_bytes, skipped_bytes, num_cut_frames, is_unfinished: damage, see ``mkv_index.Damage``.
-    """
-
-    serial: str
-    color_firmware: str
-    depth_firmware: str
-    color_mode: str | None
-    color_format: str | None
-    color_size: tuple[int, int] | None
-    depth_mode: str | None
-    depth_size: tuple[int, int] | None
-    fps: int
-    sync_mode: str
-    depth_delay_us: int
-    subordinate_delay_us: int
-    start_offset_us: int
-    start_offset_source: str
-    length_us: int
-    track_names: tuple[str, ...]
-    num_captures: int
-    num_incomplete: int
-    num_dropped: int
-    num_imu_samples: int
-    has_calibration: bool
-    missing_bytes: int
-    skipped_bytes: int
-    num_cut_frames: int
-    is_unfinished: bool
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether the file was cut short, never closed, or holds unreadable bytes."""
-        return bool(self.missing_bytes or self.skipped_bytes or self.num_cut_frames or self.is_unfinished)

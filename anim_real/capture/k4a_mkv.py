@@ -1,8 +1,9 @@
 """Azure Kinect recordings (MKV): reading them lazily, salvaging damaged ones; and the way to write them.
 
-Opening a recording walks its clusters without reading a single image. Images are read and decoded
-when a capture is asked for, in any order and from any thread. Times are device microseconds,
-centre of exposure. The factory calibration is passed on as bytes (``k4a_calibration`` reads it).
+Opening a recording walks its headers without reading a single image. Images are read and decoded
+when a capture is asked for, in any order and from any thread; going through a take of any length
+needs the memory of one capture. Times are device microseconds, centre of exposure. The factory
+calibration is passed on as bytes (``k4a_calibration`` reads it).
 """
 
 from __future__ import annotations
@@ -11,29 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.capture.ebml import is_intact, read_at
-from anim_real.capture.k4a_format import (
-    CALIBRATION_NAME,
-    COLOR_FORMATS,
-    DEPTH_SIZES,
-    IMU_SAMPLE,
-    RecordingConfig,
-    RecordingInfo,
-)
-from anim_real.capture.k4a_images import decode_16_bit, decode_color
+from anim_real.capture.k4a_captures import CaptureStamps, ImageTable, group_captures
+from anim_real.capture.k4a_format import IMU_SAMPLE, CustomTrack, RecordingConfig
+from anim_real.capture.k4a_images import decode_16_bit, decode_color, max_image_bytes
+from anim_real.capture.k4a_info import RecordingInfo
+from anim_real.capture.k4a_tracks import IMAGE_NAMES, MAX_OFFSET_US, K4aTracks, describe, find_tracks
 from anim_real.capture.k4a_writer import RecordingWriter
-from anim_real.capture.mkv_index import Frame, MkvIndex, Track, read_index
+from anim_real.capture.mkv_blocks import FrameTable
+from anim_real.capture.mkv_index import read_index
+from anim_real.capture.mkv_metadata import Track
 from anim_real.errors import DataError, NotFoundError
 from anim_real.files import require_file
 from anim_real.take import RgbdFrame
 
 __all__ = [
     "CaptureStamps",
+    "CustomTrack",
     "ImuSamples",
     "Recording",
     "RecordingConfig",
@@ -43,33 +43,9 @@ __all__ = [
 ]
 
 _IMU_DTYPE = np.dtype([("acc_ns", "<u8"), ("acc", "<f4", 3), ("gyro_ns", "<u8"), ("gyro", "<f4", 3)])
-_IMAGE_TRACKS = ("COLOR", "DEPTH", "IR")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CaptureStamps:
-    """Device times of every capture, without decoding; -1 where the capture lacks the image.
-
-    Attributes:
-        index: (N,) int64 position in the recording.
-        color_time_us, depth_time_us, ir_time_us: (N,) int64 microseconds, centre of exposure.
-    """
-
-    index: NDArray[np.int64]
-    color_time_us: NDArray[np.int64]
-    depth_time_us: NDArray[np.int64]
-    ir_time_us: NDArray[np.int64]
-
-    @property
-    def time_us(self) -> NDArray[np.int64]:
-        """(N,) the capture's time: depth's, else IR's, else colour's."""
-        infrared = np.where(self.depth_time_us >= 0, self.depth_time_us, self.ir_time_us)
-        return np.where(infrared >= 0, infrared, self.color_time_us)
-
-    @property
-    def is_complete(self) -> NDArray[np.bool_]:
-        """(N,) whether the capture has both colour and depth."""
-        return (self.color_time_us >= 0) & (self.depth_time_us >= 0)
+_MAX_IMU_BYTES = 1 << 20  # of one block: more is damage
+_MAX_CUSTOM_BYTES = 1 << 28
+_MAX_CALIBRATION_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,14 +56,6 @@ class ImuSamples:
     acc: NDArray[np.float32]
     gyro_time_us: NDArray[np.int64]
     gyro: NDArray[np.float32]
-
-
-class _Capture(NamedTuple):
-    """The frames of one capture; a missing part is None."""
-
-    color: Frame | None
-    depth: Frame | None
-    ir: Frame | None
 
 
 def open_recording(path: Path) -> Recording:
@@ -106,6 +74,8 @@ class Recording:
     Attributes:
         path: the file.
         info: what it states and holds, see ``RecordingInfo``.
+        tags: every tag's name and text; of tags with one name the first, as the SDK takes it.
+        custom_tracks: name -> entry of every track that is not the cameras' or the IMU's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,17 +83,18 @@ class Recording:
         self._stream = require_file(path, "recording").open("rb")
         try:
             self._index = read_index(self._stream.fileno(), path.stat().st_size, path)
-            self._color_format = _check_tracks(self._index, path)
+            self._tracks: K4aTracks = find_tracks(self._index, path)
             self._start_us, start_source = self._start_offset()
-            delay_us = int(self._index.tags.get("K4A_DEPTH_DELAY_NS") or 0) // 1000
-            self._captures = _grouped(self._index, delay_us)
-            if not self._captures:
+            tables = tuple(ImageTable.of(self._index.track_frames(self._tracks.image(name))) for name in IMAGE_NAMES)
+            self._tables: tuple[ImageTable, ImageTable, ImageTable] = (tables[0], tables[1], tables[2])
+            self._rows = group_captures(self._tables, self._tracks.depth_delay_us * 1000, self._tracks.period_ns)
+            if not len(self._rows):
                 raise DataError("holds no image", where=path, fix="Record it again")
-            self.info = self._describe(start_source, delay_us)
-        except BaseException as error:
+            self.tags = {tag.name: tag.text for tag in reversed(self._index.tags)}
+            self.custom_tracks: dict[str, Track] = {track.name: track for track in self._tracks.custom}
+            self.info = describe(self._index, self._tracks, self._tables, self.stamps(), self._start_us, start_source)
+        except BaseException:
             self._stream.close()
-            if isinstance(error, ValueError):
-                raise DataError(f"a tag is not a number ({error})", where=path) from error
             raise
 
     def __enter__(self) -> Self:
@@ -135,7 +106,7 @@ class Recording:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._captures)
+        return len(self._rows)
 
     def close(self) -> None:
         """Close the file."""
@@ -144,14 +115,20 @@ class Recording:
     @property
     def calibration_json(self) -> bytes:
         """The factory calibration attached to the recording; ``NotFoundError`` if there is none."""
-        place = self._calibration_place()
-        if place is None:
+        attached = self._tracks.calibration
+        if attached is None:
             raise NotFoundError("has no factory calibration attached", where=self.path, fix="Copy it from the device")
-        return self._read(Frame(0, *place)).rstrip(b"\0")
+        return self._read(attached.offset, min(attached.size, _MAX_CALIBRATION_BYTES)).rstrip(b"\0")
 
-    def captures(self, *, decode_color: bool = True) -> Iterator[RgbdFrame]:
-        """Yield every capture in time order, incomplete ones too; without colour when ``decode_color`` is off."""
-        for index in range(len(self._captures)):
+    def captures(self, *, start: int = 0, stop: int | None = None, decode_color: bool = True) -> Iterator[RgbdFrame]:
+        """Yield captures in time order, incomplete ones too.
+
+        Args:
+            start: the first index, as in a slice.
+            stop: the one behind the last; the end by default.
+            decode_color: off leaves the colour image unread.
+        """
+        for index in range(*slice(start, stop).indices(len(self))):
             yield self.capture(index, decode_color=decode_color)
 
     def capture(self, index: int, *, decode_color: bool = True) -> RgbdFrame:
@@ -160,37 +137,58 @@ class Recording:
         Raises:
             NotFoundError: there is no capture of that index.
         """
-        if not 0 <= index < len(self._captures):
-            raise NotFoundError(f"no capture {index}; there are {len(self._captures)}", where=self.path)
-        color, depth, ir = self._captures[index]
+        if not 0 <= index < len(self):
+            raise NotFoundError(f"no capture {index}; there are {len(self)}", where=self.path)
+        color_us, depth_us, ir_us = (self._time_us(index, position) for position in range(3))
         return RgbdFrame(
             index=index,
-            color=self._decode_color(color) if decode_color else None,
-            depth_mm=self._decode_16_bit(depth, "DEPTH"),
-            ir=self._decode_16_bit(ir, "IR"),
-            color_time_us=self._time_us(color),
-            depth_time_us=self._time_us(depth or ir),
+            color=self._color(index) if decode_color else None,
+            depth_mm=self._image_16_bit(index, 1),
+            ir=self._image_16_bit(index, 2),
+            color_time_us=color_us,
+            depth_time_us=ir_us if depth_us is None else depth_us,
         )
+
+    def index_at(self, time_us: int, *, how: Literal["nearest", "at or after"] = "nearest") -> int:
+        """Index of the capture at a device time, found without reading any image.
+
+        Raises:
+            NotFoundError: every capture is before ``time_us``, asked for one at or after it.
+        """
+        times = self.stamps().time_us
+        if how == "nearest":
+            return int(np.abs(times - time_us).argmin())
+        later = np.flatnonzero(times >= time_us)
+        if not len(later):
+            raise NotFoundError(f"no capture at or after {time_us} µs; the last is at {times.max()}", where=self.path)
+        return int(later[0])
+
+    def seek(self, time_us: int, *, decode_color: bool = True) -> Iterator[RgbdFrame]:
+        """Yield captures from the first one at or after a device time on; none if all are before."""
+        if (self.stamps().time_us >= time_us).any():
+            yield from self.captures(start=self.index_at(time_us, how="at or after"), decode_color=decode_color)
 
     def color_payload(self, index: int) -> bytes | None:
         """The colour image of a capture as the device encoded it (a JPEG in most recordings), or None."""
-        color = self._captures[index].color
-        return None if color is None else self._read(color)
+        return self._payload(index, 0)
 
     def stamps(self) -> CaptureStamps:
         """Times of every capture, without reading images."""
-        times = np.array(
-            [[-1 if frame is None else self._time_us(frame) for frame in capture] for capture in self._captures],
-            dtype=np.int64,
-        )
+        times = [
+            np.where(rows >= 0, np.append(table.blocks.time_ns, 0)[rows] // 1000 + self._start_us, -1)
+            for table, rows in zip(self._tables, self._rows.T, strict=True)
+        ]
         return CaptureStamps(
-            index=np.arange(len(times)), color_time_us=times[:, 0], depth_time_us=times[:, 1], ir_time_us=times[:, 2]
+            index=np.arange(len(self)), color_time_us=times[0], depth_time_us=times[1], ir_time_us=times[2]
         )
 
     def imu(self) -> ImuSamples:
         """Every IMU sample, timed by its own payload (demuxers give wrong times to laced samples)."""
-        frames = [frame for frame in self._index.track_frames("IMU") if frame.size == IMU_SAMPLE.size]
-        table = np.frombuffer(b"".join(self._read(frame) for frame in frames), dtype=_IMU_DTYPE)
+        blocks = self._index.track_frames(self._tracks.imu)
+        is_whole = (blocks.size == IMU_SAMPLE.size) & (blocks.count <= _MAX_IMU_BYTES // IMU_SAMPLE.size)
+        places = zip(blocks.offset[is_whole].tolist(), blocks.count[is_whole].tolist(), strict=True)
+        payloads = (self._read(offset, count * IMU_SAMPLE.size) for offset, count in places)
+        table = np.frombuffer(b"".join(p for p in payloads if len(p) % IMU_SAMPLE.size == 0), dtype=_IMU_DTYPE)
         return ImuSamples(
             acc_time_us=(table["acc_ns"] // 1000).astype(np.int64),
             acc=table["acc"].copy(),
@@ -198,134 +196,75 @@ class Recording:
             gyro=table["gyro"].copy(),
         )
 
+    def custom_frames(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """Yield (device time in µs, bytes) of a custom track, such as a trigger log, in file order.
+
+        Raises:
+            NotFoundError: there is no custom track of that name.
+        """
+        for time_ns, offset, size in self._custom_blocks(name).frames():
+            if size > _MAX_CUSTOM_BYTES:
+                raise DataError(f"a frame of track {name} announces {size} bytes: it is damaged", where=self.path)
+            yield time_ns // 1000 + self._start_us, self._read(offset, size)
+
+    def num_custom_frames(self, name: str) -> int:
+        """Frames of a custom track; ``NotFoundError`` if there is no track of that name."""
+        return self._custom_blocks(name).num_frames
+
     def num_bad_clusters(self) -> int:
         """Count clusters whose checksum does not fit: their bytes changed since. Reads the whole file."""
-        return sum(not is_intact(self._read(Frame(0, *place))) for place in self._index.clusters)
+        return sum(not is_intact(self._stream.fileno(), *place) for place in self._index.clusters)
 
-    def _read(self, frame: Frame) -> bytes:
-        return read_at(self._stream.fileno(), frame.offset, frame.size)
+    def _custom_blocks(self, name: str) -> FrameTable:
+        if name not in self.custom_tracks:
+            known = ", ".join(self.custom_tracks) or "none"
+            raise NotFoundError(f"no custom track {name!r}; there are: {known}", where=self.path)
+        return self._index.track_frames(self.custom_tracks[name])
 
-    def _time_us(self, frame: Frame | None) -> int | None:
-        return None if frame is None else frame.time_ns // 1000 + self._start_us
+    def _read(self, offset: int, size: int) -> bytes:
+        return read_at(self._stream.fileno(), offset, size)
+
+    def _payload(self, index: int, position: int) -> bytes | None:
+        """The bytes of a capture's image in track ``position``; None if it has none, or an impossible size."""
+        row = int(self._rows[index, position])
+        track = self._tracks.image(IMAGE_NAMES[position])
+        if row < 0 or track is None:
+            return None
+        blocks = self._tables[position].blocks
+        size = int(blocks.size[row])
+        if size > max_image_bytes(self._tracks.image_format(IMAGE_NAMES[position]), track.width, track.height):
+            return None
+        return self._read(int(blocks.offset[row]), size)
+
+    def _time_us(self, index: int, position: int) -> int | None:
+        row = int(self._rows[index, position])
+        return None if row < 0 else int(self._tables[position].blocks.time_ns[row]) // 1000 + self._start_us
+
+    def _color(self, index: int) -> NDArray[np.uint8] | None:
+        payload, track = self._payload(index, 0), self._tracks.color
+        if payload is None or track is None:
+            return None
+        return decode_color(payload, self._tracks.image_format("COLOR"), track.width, track.height)
+
+    def _image_16_bit(self, index: int, position: int) -> NDArray[np.uint16] | None:
+        name = IMAGE_NAMES[position]
+        payload, track = self._payload(index, position), self._tracks.image(name)
+        if payload is None or track is None:
+            return None
+        return decode_16_bit(payload, track.width, track.height, self._tracks.image_format(name))
 
     def _start_offset(self) -> tuple[int, str]:
         """Device time of the segment's start, and where it was found."""
-        text = self._index.tags.get("K4A_START_OFFSET_NS")
-        imu = self._index.track_frames("IMU")
-        is_doubtful = text is None or (int(text) == 0 and self._index.damage.is_unfinished)
-        if is_doubtful and imu:  # an unfinished file: its first IMU block carries device time in its payload
-            acc_ns = IMU_SAMPLE.unpack(self._read(imu[0]))[0]
-            return (acc_ns - imu[0].time_ns) // 1000, "imu"
-        return (0, "missing") if text is None else (int(text) // 1000, "tag")
-
-    def _calibration_place(self) -> tuple[int, int] | None:
-        name = self._index.tags.get("K4A_CALIBRATION_FILE", CALIBRATION_NAME)
-        return self._index.attachments.get(name) or self._index.attachments.get(CALIBRATION_NAME)
-
-    def _decode_color(self, frame: Frame | None) -> NDArray[np.uint8] | None:
-        if frame is None:
-            return None
-        track = self._index.tracks["COLOR"]
-        return decode_color(self._read(frame), self._color_format or "", track.width, track.height)
-
-    def _decode_16_bit(self, frame: Frame | None, name: str) -> NDArray[np.uint16] | None:
-        if frame is None:
-            return None
-        track = self._index.tracks[name]
-        return decode_16_bit(self._read(frame), track.width, track.height)
-
-    def _describe(self, start_source: str, delay_us: int) -> RecordingInfo:
-        index, tags, damage = self._index, self._index.tags, self._index.damage
-        color, depth = index.tracks.get("COLOR"), index.tracks.get("DEPTH") or index.tracks.get("IR")
-        stamps = self.stamps()
-        fps = _fps(color, depth)
-        steps = np.rint(np.diff(stamps.time_us) * fps / 1e6).astype(int)
-        last_ns = max(frame.time_ns for frames in index.frames.values() for frame in frames)
-        return RecordingInfo(
-            serial=tags.get("K4A_DEVICE_SERIAL_NUMBER", ""),
-            color_firmware=tags.get("K4A_COLOR_FIRMWARE_VERSION", ""),
-            depth_firmware=tags.get("K4A_DEPTH_FIRMWARE_VERSION", ""),
-            color_mode=None if color is None else _color_mode(tags, color),
-            color_format=self._color_format,
-            color_size=None if color is None else (color.width, color.height),
-            depth_mode=None if depth is None else _depth_mode(tags, depth),
-            depth_size=None if depth is None else (depth.width, depth.height),
-            fps=fps,
-            sync_mode=tags.get("K4A_WIRED_SYNC_MODE", "STANDALONE"),
-            depth_delay_us=delay_us,
-            subordinate_delay_us=int(tags.get("K4A_SUBORDINATE_DELAY_NS") or 0) // 1000,
-            start_offset_us=self._start_us,
-            start_offset_source=start_source,
-            length_us=last_ns // 1000,
-            track_names=tuple(index.tracks),
-            num_captures=len(self._captures),
-            num_incomplete=int((~stamps.is_complete).sum()),
-            num_dropped=int(np.maximum(steps - 1, 0).sum()),
-            num_imu_samples=len(index.track_frames("IMU")),
-            has_calibration=self._calibration_place() is not None,
-            missing_bytes=damage.missing_bytes,
-            skipped_bytes=damage.skipped_bytes,
-            num_cut_frames=damage.num_cut_frames,
-            is_unfinished=damage.is_unfinished,
-        )
-
-
-def _check_tracks(index: MkvIndex, path: Path) -> str | None:
-    """Refuse what is not a k4a recording; return the colour format."""
-    if not any(name in index.tracks for name in _IMAGE_TRACKS):
-        raise DataError(
-            f"is Matroska but not an Azure Kinect recording (tracks: {', '.join(index.tracks)})", where=path,
-            fix="Give a file of k4arecorder, OrbbecViewer or simulate",
-        )  # fmt: skip
-    for name in _IMAGE_TRACKS:
-        track = index.tracks.get(name)
-        if track is not None and (track.width < 1 or track.height < 1 or track.period_ns < 1):
-            raise DataError(f"track {name} states no image size or rate", where=path)
-    if "COLOR" not in index.tracks:
-        return None
-    fourcc = index.tracks["COLOR"].codec_private[16:20].decode("ascii", errors="replace")
-    if fourcc not in COLOR_FORMATS:
-        raise DataError(
-            f"colour format {fourcc!r} is not supported", where=path, fix=f"Record {', '.join(COLOR_FORMATS)}"
-        )
-    return fourcc
-
-
-def _grouped(index: MkvIndex, depth_delay_us: int) -> list[_Capture]:
-    """Group images into captures: those within half a frame period of the earliest, once the depth delay is removed."""
-    queue: list[tuple[int, int, Frame]] = []
-    for position, name in enumerate(_IMAGE_TRACKS):
-        delay_ns = 0 if name == "COLOR" else depth_delay_us * 1000
-        queue += [(frame.time_ns - delay_ns, position, frame) for frame in index.track_frames(name)]
-    queue.sort()
-    half_ns = max(index.tracks[name].period_ns for name in _IMAGE_TRACKS if name in index.tracks) / 2
-    captures: list[_Capture] = []
-    parts: dict[int, Frame] = {}
-    begin_ns = 0
-    for time_ns, position, frame in queue:
-        if parts and (position in parts or time_ns - begin_ns >= half_ns):
-            captures.append(_Capture(parts.get(0), parts.get(1), parts.get(2)))
-            parts = {}
-        if not parts:
-            begin_ns = time_ns
-        parts[position] = frame
-    if parts:
-        captures.append(_Capture(parts.get(0), parts.get(1), parts.get(2)))
-    return captures
-
-
-def _fps(color: Track | None, depth: Track | None) -> int:
-    period_ns = max(track.period_ns for track in (color, depth) if track is not None)
-    return round(1e9 / period_ns)
-
-
-def _color_mode(tags: dict[str, str], track: Track) -> str:
-    return tags.get("K4A_COLOR_MODE", "").rpartition("_")[2] or f"{track.height}P"
-
-
-def _depth_mode(tags: dict[str, str], track: Track) -> str | None:
-    stated = tags.get("K4A_DEPTH_MODE")
-    if stated is None and "PASSIVE" in tags.get("K4A_IR_MODE", ""):
-        return "PASSIVE_IR"
-    by_size = {size: mode for mode, size in reversed(DEPTH_SIZES.items())}
-    return stated or by_size.get((track.width, track.height))
+        start_us = self._tracks.start_offset_us
+        if start_us is not None and (start_us or not self._index.damage.is_unfinished):
+            return start_us, "tag"
+        imu = self._index.track_frames(self._tracks.imu)
+        first = np.flatnonzero(imu.size == IMU_SAMPLE.size)[:1]
+        if len(first):  # an unfinished file: its first IMU block carries device time in its payload
+            payload = self._read(int(imu.offset[first[0]]), IMU_SAMPLE.size)
+            if len(payload) == IMU_SAMPLE.size:
+                acc_ns = IMU_SAMPLE.unpack(payload)[0]
+                start_us = (acc_ns - int(imu.time_ns[first[0]])) // 1000
+                if 0 <= start_us < MAX_OFFSET_US:
+                    return start_us, "imu"
+        return 0, "missing"

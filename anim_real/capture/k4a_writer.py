@@ -1,94 +1,115 @@
-"""Writing true Azure Kinect recordings (MKV) without any SDK.
+"""Writing true Azure Kinect recordings (MKV) without any SDK, from simulation or from a live camera.
 
-The layout is the SDK's: SeekHead, Info, Tracks, Attachments, Tags, clusters of at most 32 ms with
-their checksums, Cues; microsecond time scale; depth and IR as big-endian 16 bit. Same input, same bytes.
+The layout is the SDK's, element by element: SeekHead, Info, Tracks, Attachments, Tags, clusters of at most
+32 ms with their checksums, Cues; microsecond time scale; depth and IR as big-endian 16 bit. Same input, same
+bytes. Memory holds what waits for earlier blocks: one second, at most 256 MiB.
 """
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from anim_real.capture.ebml import (
-    Ids,
-    encode,
-    encode_checked_master,
-    encode_id,
-    encode_master,
-    encode_size,
-    encode_string,
-    encode_uint,
-    encode_void,
+from anim_real.capture.k4a_blocks import BlockQueue, Part, encode_blocks
+from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES, IMU_SAMPLE, RecordingConfig
+from anim_real.capture.k4a_header import (
+    EPOCH,
+    encode_attachments,
+    encode_info,
+    encode_start_tag,
+    encode_tags,
+    encode_tracks,
+    track_names,
 )
-from anim_real.capture.k4a_format import (
-    CALIBRATION_NAME,
-    CLUSTER_US,
-    DEPTH_SIZES,
-    IMU_SAMPLE,
-    RecordingConfig,
-)
-from anim_real.capture.k4a_header import element_uid, encode_info, encode_tags, encode_track, track_names
-from anim_real.errors import DataError
+from anim_real.capture.k4a_images import image_bytes
+from anim_real.capture.mkv_output import DiskSync, SegmentFile, kept_path
+from anim_real.errors import FULL_DISK, DataError, NoSpaceError
 from anim_real.files import atomic_path
 
-_REORDER_US = 1_000_000  # blocks wait this long for earlier ones
-_SEEK_HEAD_BYTES = 160
-_CUE_US = 1_000_000
-_LACED_SAMPLES = 8
-_KEYFRAME, _FIXED_LACING = 0x80, 0x04
-
-
-class _Block(NamedTuple):
-    """A frame that waits to be written; ``time_us`` is device time."""
-
-    time_us: int
-    track: int
-    payload: bytes
+Vector = Sequence[float] | NDArray[np.floating]
 
 
 class RecordingWriter:
     """Writes one recording; use it as a context manager. The file appears when the block ends without error.
 
     Stamps are device time in microseconds, centre of exposure. Blocks may come up to one second out
-    of order. The start offset is the earliest stamp.
+    of order (less where more than 256 MiB would wait). The start offset is the earliest stamp.
+
+    Args:
+        path: the file.
+        config: what the device was set to.
+        calibration_json: the factory calibration, attached as it is.
+        date: when it was recorded, time zone given; a fixed day unless given, so that the same input gives
+            the same bytes.
+        keep_on_error: for live cameras. The file grows under ``partial_path(path)``. An error or an interrupt
+            inside the block still closes and publishes what has come; a full disk does so at the last whole
+            cluster and raises ``NoSpaceError``; after a kill the partial file stays and can be read. Blocks
+            that come too late are counted in ``num_late`` and left out, not refused. Nothing is overwritten.
+
+    Attributes:
+        num_late: blocks left out because what follows them was written already.
     """
 
-    def __init__(self, path: Path, config: RecordingConfig, calibration_json: bytes) -> None:
+    def __init__(
+        self, path: Path, config: RecordingConfig, calibration_json: bytes, *,
+        date: datetime = EPOCH, keep_on_error: bool = False,
+    ) -> None:  # fmt: skip
+        self.num_late = 0
         self._path = path
         self._config = config
         self._calibration = calibration_json
+        self._date = date
+        self._is_kept = keep_on_error
         self._numbers = {name: number for number, name in enumerate(track_names(config), start=1)}
-        self._waiting: list[_Block] = []
+        self._queue = BlockQueue()
         self._start_us: int | None = None
-        self._latest_us = self._written_us = 0
-        self._cues: list[tuple[int, int]] = []
+        self._last_us = 0
+        self._full_disk: NoSpaceError | None = None
         self._stack = ExitStack()
-        self._stream: BinaryIO
+        self._file: SegmentFile
+        self._sync: DiskSync | None = None
 
     def __enter__(self) -> Self:
-        partial = self._stack.enter_context(atomic_path(self._path))
-        self._stream = self._stack.enter_context(partial.open("wb"))
+        stack = ExitStack()
+        with stack:
+            partial = stack.enter_context((kept_path if self._is_kept else atomic_path)(self._path))
+            stream = stack.enter_context(partial.open("wb", buffering=0))
+            self._partial = partial
+            self._file = SegmentFile(stream)
+            if self._is_kept:
+                self._sync = DiskSync(stream.fileno())
+                stack.callback(self._sync.close)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack:  # publishes the file, or removes it when an error passes through
-            if error is not None:
+        if self._full_disk is not None:
+            return  # closed already
+        with self._stack:  # publishes the file; otherwise removes it, or leaves the partial one, when an error passes
+            if error is None:
+                self._close()
+            elif not self._is_kept:
                 raise error
-            self._flush(everything=True)
-            self._finish()
-            self._stream.flush()
+            elif self._queue or self._file.is_begun:
+                self._file.drop_unfinished()
+                self._close()
+            else:
+                self._partial.unlink()
+        if self._full_disk is not None:
+            raise self._full_disk
 
     def write_capture(
         self,
-        color_jpeg: bytes | None = None,
+        color: bytes | None = None,
         depth_mm: NDArray[np.uint16] | None = None,
         ir: NDArray[np.uint16] | None = None,
         color_time_us: int | None = None,
@@ -97,7 +118,7 @@ class RecordingWriter:
         """Write one capture; parts that the device dropped are None.
 
         Args:
-            color_jpeg: a JPEG image of the colour mode's size.
+            color: an image of the colour mode's size in the configuration's format: a JPEG, or raw bytes.
             depth_mm: (h, w) uint16 millimetres along z, 0 = no return.
             ir: (h, w) uint16.
             color_time_us: stamp of the colour image.
@@ -105,156 +126,131 @@ class RecordingWriter:
 
         Raises:
             DataError: an image without stamp, of another size than the mode's, or of a track that is not there.
+            NoSpaceError: the disk is full.
         """
-        if color_jpeg is not None:
-            if not color_jpeg.startswith(b"\xff\xd8"):
-                raise DataError("the colour image is not a JPEG", where=self._path)
-            self._push("COLOR", color_jpeg, color_time_us)
+        parts: list[tuple[str, Part, int | None]] = []
+        if color is not None:
+            parts.append(("COLOR", self._checked_color(color), color_time_us))
         for name, image in (("DEPTH", depth_mm), ("IR", ir)):
             if image is not None:
-                self._push(name, self._encoded(name, image), depth_time_us)
-        self._flush(everything=False)
+                parts.append((name, self._big_endian(name, image), depth_time_us))
+        self._write(*parts)
 
-    def write_imu(self, acc_time_us: int, acc: ArrayLike, gyro_time_us: int, gyro: ArrayLike) -> None:
+    def write_imu(self, acc_time_us: int, acc: Vector, gyro_time_us: int, gyro: Vector) -> None:
         """Write one IMU sample: acceleration (3,) m/s² and rotation rate (3,) rad/s with their device times."""
-        sample = IMU_SAMPLE.pack(
-            int(acc_time_us) * 1000, *np.asarray(acc, float), int(gyro_time_us) * 1000, *np.asarray(gyro, float)
-        )
-        self._push("IMU", sample, acc_time_us)
-        self._flush(everything=False)
+        sample = IMU_SAMPLE.pack(int(acc_time_us) * 1000, *acc, int(gyro_time_us) * 1000, *gyro)
+        self._write(("IMU", sample, acc_time_us))
 
-    def _encoded(self, name: str, image: NDArray[np.uint16]) -> bytes:
+    def write_custom(self, name: str, time_us: int, payload: bytes) -> None:
+        """Write a block of the custom track called ``name``, at device time ``time_us``."""
+        if name not in {track.name for track in self._config.custom_tracks}:
+            raise DataError(f"this recording has no custom track {name}", where=self._path)
+        self._write((name, bytes(payload), time_us))
+
+    def _checked_color(self, color: bytes) -> bytes:
+        config = self._config
+        if config.color_format == "MJPG" and not color.startswith(b"\xff\xd8"):
+            raise DataError("the colour image is not a JPEG", where=self._path)
+        needed = image_bytes(config.color_format, *COLOR_SIZES[config.color_mode or "720P"])
+        if needed and len(color) != needed:
+            raise DataError(
+                f"the colour image has {len(color)} bytes; {config.color_format} {config.color_mode} has {needed}",
+                where=self._path,
+            )
+        return bytes(color)
+
+    def _big_endian(self, name: str, image: NDArray[np.uint16]) -> memoryview:
         width, height = DEPTH_SIZES[self._config.depth_mode or "NFOV_UNBINNED"]
         if image.shape != (height, width) or image.dtype != np.uint16:
             raise DataError(
                 f"{name} image is {image.dtype} {image.shape}, the mode needs uint16 {(height, width)}",
                 where=self._path,
             )
-        return image.astype(">u2").tobytes()
+        return image.astype(">u2", order="C").view(np.uint8).reshape(-1).data
 
-    def _push(self, name: str, payload: bytes, time_us: int | None) -> None:
-        if name not in self._numbers:
-            raise DataError(f"this recording has no {name} track", where=self._path)
-        if time_us is None or time_us < 0:
-            raise DataError(f"a {name} block needs a stamp of 0 µs or later, got {time_us}", where=self._path)
-        if self._start_us is not None and time_us < self._written_us:
-            raise DataError(f"{name} block at {time_us} µs comes more than a second late", where=self._path)
-        self._waiting.append(_Block(int(time_us), self._numbers[name], payload))
-        self._latest_us = max(self._latest_us, int(time_us))
+    def _write(self, *parts: tuple[str, Part, int | None]) -> None:
+        """Queue blocks of (track, payload, stamp), all or none, and write the clusters that are complete."""
+        if self._full_disk is not None:
+            raise self._full_disk
+        for name, _, time_us in parts:
+            if name not in self._numbers:
+                raise DataError(f"this recording has no {name} track", where=self._path)
+            if time_us is None or time_us < 0:
+                raise DataError(f"a {name} block needs a stamp of 0 µs or later, got {time_us}", where=self._path)
+            if time_us < self._queue.written_us and not self._is_kept:
+                raise DataError(
+                    f"{name} block at {time_us} µs comes more than a second late, or behind 256 MiB of later images",
+                    where=self._path,
+                )
+        for name, payload, time_us in parts:
+            assert time_us is not None
+            if time_us < self._queue.written_us:
+                self.num_late += 1
+            else:
+                self._queue.push(int(time_us), self._numbers[name], payload)
+        self._flush()
 
-    def _flush(self, *, everything: bool) -> None:
+    def _flush(self) -> None:
         """Write the clusters that no further block can belong to."""
-        ready_us = self._latest_us + 1 if everything else self._latest_us - _REORDER_US
-        if not everything and (not self._waiting or min(b.time_us for b in self._waiting) > ready_us - CLUSTER_US):
-            return
-        self._waiting.sort(key=lambda block: (block.time_us, block.track))
-        if self._start_us is None:
-            self._start_us = self._waiting[0].time_us if self._waiting else 0
-            self._segment = self._write_header(self._start_us)
-        while self._waiting and (everything or self._waiting[0].time_us <= ready_us - CLUSTER_US):
-            end_us = self._waiting[0].time_us + CLUSTER_US
-            cluster = [block for block in self._waiting if block.time_us < end_us]
-            self._waiting = self._waiting[len(cluster) :]
-            self._write_cluster(cluster, self._start_us)
-            self._written_us = end_us
+        try:
+            while self._queue.is_ready():
+                self._write_cluster()
+        except OSError as error:
+            if not self._is_kept or error.errno not in FULL_DISK:
+                raise
+            with self._stack:
+                self._file.drop_unfinished()
+                self._close_full()
+            assert self._full_disk is not None
+            raise self._full_disk from error
 
-    def _write_cluster(self, blocks: list[_Block], start_us: int) -> None:
-        base = blocks[0].time_us
-        position = self._stream.tell() - self._segment
-        if not self._cues or base - start_us - self._cues[-1][0] >= _CUE_US:
-            self._cues.append((base - start_us, position))
-        imu = self._numbers.get("IMU")
-        parts = [encode_uint(Ids.TIMESTAMP, base - start_us)]
-        samples = [block for block in blocks if block.track == imu]
-        for at in range(0, len(samples), _LACED_SAMPLES):
-            parts.append(_block_group(samples[at : at + _LACED_SAMPLES], base))
-        for block in blocks:
-            if block.track != imu:
-                parts.append(encode(Ids.SIMPLE_BLOCK, _block_head(block, base, _KEYFRAME) + block.payload))
-        self._stream.write(encode_checked_master(Ids.CLUSTER, *parts))
+    def _write_cluster(self) -> None:
+        blocks = self._queue.next_cluster()
+        start_us = self._begin(blocks[0].time_us)
+        cue_us = next((block.time_us - start_us for block in blocks if block.track == 1), None)
+        parts = encode_blocks(blocks, self._numbers.get("IMU"))
+        self._file.write_cluster(blocks[0].time_us - start_us, parts, cue_us)
+        self._last_us = blocks[-1].time_us
+        self._queue.cluster_written()
+        if self._sync is not None:
+            self._sync.poke()
 
-    def _write_header(self, start_us: int) -> int:
-        """Write everything before the clusters; return the offset of the segment's content."""
-        self._stream.write(
-            encode_master(
-                Ids.EBML,
-                encode_uint(Ids.EBML_VERSION, 1),
-                encode_uint(Ids.EBML_READ_VERSION, 1),
-                encode_uint(Ids.EBML_MAX_ID_LENGTH, 4),
-                encode_uint(Ids.EBML_MAX_SIZE_LENGTH, 8),
-                encode_string(Ids.DOC_TYPE, "matroska"),
-                encode_uint(Ids.DOC_TYPE_VERSION, 2),
-                encode_uint(Ids.DOC_TYPE_READ_VERSION, 2),
+    def _begin(self, start_us: int) -> int:
+        """Write the head, once; return the device time of the segment's start."""
+        if self._start_us is None or not self._file.is_begun:
+            self._start_us = start_us
+            self._file.begin(
+                encode_info(0.0, self._date),
+                encode_tracks(self._config),
+                encode_attachments(self._config, self._calibration),
+                encode_tags(self._config, start_us),
+                len(encode_start_tag(start_us)),
             )
-        )
-        self._stream.write(encode_id(Ids.SEGMENT) + encode_size(None))
-        segment = self._stream.tell()
-        self._stream.write(encode_void(_SEEK_HEAD_BYTES))
-        attached = encode_master(
-            Ids.ATTACHED_FILE,
-            encode_string(Ids.FILE_NAME, CALIBRATION_NAME),
-            encode_string(Ids.FILE_MEDIA_TYPE, "application/octet-stream"),
-            encode(Ids.FILE_DATA, self._calibration),
-            encode_uint(Ids.FILE_UID, element_uid(self._config, CALIBRATION_NAME)),
-        )
-        self._positions: dict[int, int] = {}
-        for identifier, payload in (
-            (Ids.INFO, encode_info(0.0)),
-            (Ids.TRACKS, b"".join(encode_track(self._config, name, number) for name, number in self._numbers.items())),
-            (Ids.ATTACHMENTS, attached),
-            (Ids.TAGS, encode_tags(self._config, start_us)),
-        ):
-            self._positions[identifier] = self._stream.tell() - segment
-            self._stream.write(encode(identifier, payload))
-        return segment
+        return self._start_us
+
+    def _close(self) -> None:
+        """Write everything that waits and close the file; a kept recording is also closed when the disk is full."""
+        try:
+            while self._queue:
+                self._write_cluster()
+            self._finish()
+        except OSError as error:
+            if not self._is_kept or error.errno not in FULL_DISK:
+                raise
+            self._file.drop_unfinished()
+            self._close_full()
+
+    def _close_full(self) -> None:
+        """Close a kept recording on a full disk at the last whole cluster, and remember the error to raise."""
+        if not self._file.is_begun:
+            self._partial.unlink()
+            what = "no space left on the device, not even for the head of the recording"
+        else:
+            self._finish()
+            length_s = (self._last_us - (self._start_us or 0)) / 1e6
+            what = f"no space left on the device; what came in the first {length_s:.1f} s was kept"
+        self._full_disk = NoSpaceError(what, where=self._path, fix="Free some space before the next recording")
 
     def _finish(self) -> None:
-        """Write the cues, then go back and close what only the end knows: index, duration, size."""
-        assert self._start_us is not None
-        self._positions[Ids.CUES] = self._stream.tell() - self._segment
-        points = [
-            encode_master(
-                Ids.CUE_POINT,
-                encode_uint(Ids.CUE_TIME, time),
-                encode_master(
-                    Ids.CUE_TRACK_POSITIONS,
-                    encode_uint(Ids.CUE_TRACK, 1),
-                    encode_uint(Ids.CUE_CLUSTER_POSITION, position),
-                ),
-            )
-            for time, position in self._cues
-        ]
-        if points:
-            self._stream.write(encode_master(Ids.CUES, *points))
-        else:
-            del self._positions[Ids.CUES]
-        end = self._stream.tell()
-        seeks = [
-            encode_master(
-                Ids.SEEK, encode(Ids.SEEK_ID, encode_id(identifier)), encode_uint(Ids.SEEK_POSITION, position)
-            )
-            for identifier, position in self._positions.items()
-        ]
-        seek_head = encode_master(Ids.SEEK_HEAD, *seeks)
-        self._stream.seek(self._segment)
-        self._stream.write(seek_head + encode_void(_SEEK_HEAD_BYTES - len(seek_head)))
-        self._stream.seek(self._segment + self._positions[Ids.INFO])
-        self._stream.write(encode(Ids.INFO, encode_info(float(max(0, self._latest_us - self._start_us)))))
-        self._stream.seek(self._segment - 8)
-        self._stream.write(encode_size(end - self._segment, 8))
-
-
-def _block_head(block: _Block, base_us: int, flags: int) -> bytes:
-    return encode_size(block.track) + struct.pack(">hB", block.time_us - base_us, flags)
-
-
-def _block_group(samples: list[_Block], base_us: int) -> bytes:
-    """IMU samples as one laced block, timed by its first sample."""
-    is_laced = len(samples) > 1
-    lace = bytes([len(samples) - 1]) if is_laced else b""
-    head = _block_head(samples[0], base_us, _FIXED_LACING if is_laced else 0)
-    return encode_master(
-        Ids.BLOCK_GROUP,
-        encode(Ids.BLOCK, head + lace + b"".join(sample.payload for sample in samples)),
-        encode_uint(Ids.BLOCK_DURATION, samples[-1].time_us - samples[0].time_us + 1),
-    )
+        start_us = self._begin(0)
+        self._file.finish(encode_info(float(max(0, self._last_us - start_us)), self._date))

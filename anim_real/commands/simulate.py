@@ -130,6 +130,7 @@ def _open_writer(path: Path, device: Device) -> AbstractContextManager[CaptureWr
     config = RecordingConfig(
         serial=device.serial,
         color_mode=spec.color_mode,
+        color_format=spec.color_format,
         depth_mode=spec.depth_mode,
         fps=spec.fps,
         sync_mode=spec.sync_mode,

@@ -17,7 +17,7 @@ from anim_real.studio.timeline import CapturePlan
 from anim_real.studio.tracing import Surface
 from anim_real.studio.triggers import led_level
 
-_COLOR_EXPOSURE_US = 8_000.0
+COLOR_EXPOSURE_US = 8_000.0
 _TAG_CAPTURE, _TAG_IMU = 12, 13
 
 
@@ -26,7 +26,7 @@ class CaptureWriter(Protocol):
 
     def write_capture(
         self,
-        color_jpeg: bytes | None,
+        color: bytes | None,
         depth_mm: NDArray[np.uint16] | None,
         ir: NDArray[np.uint16] | None,
         color_time_us: int | None,
@@ -88,7 +88,7 @@ def record_captures(
             if capture.depth_us is not None and capture.color_us != capture.depth_us:
                 surface, pose = surface_at(capture.color_us, placement)
             color_truth = color_truth or kinect.see_color(surface, pose, num_samples=2 if placement is None else 4)
-            jpeg = kinect.expose_color(color_truth, float(levels[row]), rng)
+            jpeg = kinect.expose_color(color_truth, float(levels[row]), rng, device.spec.color_format)
         start_us = capture.time_us - studio.period_us
         _write_imu(device, max(start_us, last_us or start_us), capture.time_us, imu_rng, writer)
         last_us = capture.time_us
@@ -111,4 +111,4 @@ def led_levels(studio: Studio, captures: tuple[CapturePlan, ...], led_start_us: 
     if led_start_us is None or studio.rig.led is None:
         return np.zeros(len(captures))
     centers = [capture.time_us if capture.color_us is None else capture.color_us for capture in captures]
-    return led_level(studio.rig.led, led_start_us, centers, _COLOR_EXPOSURE_US)
+    return led_level(studio.rig.led, led_start_us, centers, COLOR_EXPOSURE_US)

@@ -57,7 +57,7 @@ def write_recording(
         for index, time_us in enumerate(times_us):
             has_depth = index not in without_depth
             writer.write_capture(
-                color_jpeg=None if index in without_color else jpeg(index * 5 % 256),
+                color=None if index in without_color else jpeg(index * 5 % 256),
                 depth_mm=depth_image(index) if has_depth else None,
                 ir=depth_image(index + 500) if has_depth else None,
                 color_time_us=time_us + 37,

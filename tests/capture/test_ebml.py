@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anim_real.capture.ebml import (
+    OPEN,
     EbmlError,
     Ids,
     encode,
+    encode_checked_master,
+    encode_id,
     encode_master,
     encode_size,
     encode_uint,
     encode_void,
+    is_intact,
     parse_children,
     parse_header,
     parse_uint,
     parse_vint,
+    read_header,
 )
 
 
@@ -53,11 +60,12 @@ def test_an_unsigned_integer_is_read_back(value: int) -> None:
     assert (identifier, parse_uint(payload)) == (Ids.TRACK_UID, value)
 
 
-@pytest.mark.parametrize("total", [9, 10, 200])
+@pytest.mark.parametrize("total", [2, 10, 128, 129, 130, 200, 1027, 16386, 16387])
 def test_a_void_has_the_asked_length(total: int) -> None:
     ((identifier, payload),) = parse_children(encode_void(total))
     assert identifier == Ids.VOID
-    assert len(encode_void(total)) == total == len(payload) + 9
+    assert len(encode_void(total)) == total
+    assert payload == bytes(len(payload))
 
 
 @given(st.binary(max_size=64))
@@ -73,3 +81,48 @@ def test_a_child_larger_than_its_parent_is_refused() -> None:
     raw = encode_master(Ids.INFO, encode_uint(Ids.TIMESTAMP_SCALE, 1000))
     with pytest.raises(EbmlError):
         list(parse_children(raw[:-1]))
+
+
+@given(st.sampled_from([value for name, value in vars(Ids).items() if name.isupper()]), st.integers(0, (1 << 56) - 2))
+def test_a_header_is_read_back_at_any_place(identifier: int, size: int) -> None:
+    raw = b"\xa3" + encode_id(identifier) + encode_size(size)
+    assert read_header(raw + b"\xff", 1) == (identifier, size, len(raw))
+    for cut in range(1, len(raw)):
+        with pytest.raises(EbmlError):
+            read_header(raw[:cut], 1)
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_a_size_of_ones_is_open_in_every_length(length: int) -> None:
+    raw = b"\xe7" + ((1 << (7 * length + 1)) - 1).to_bytes(length, "big")  # RFC 8794, section 6.2
+    assert read_header(raw, 0) == (Ids.TIMESTAMP, OPEN, 1 + length)
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_the_fast_header_agrees_with_the_careful_one(raw: bytes) -> None:
+    try:
+        identifier, behind = parse_vint(raw, 0, keep_marker=True, max_length=4)
+        size, end = parse_vint(raw, behind, keep_marker=False, max_length=8)
+    except EbmlError:
+        with pytest.raises(EbmlError):
+            read_header(raw, 0)
+        return
+    is_open = size == (1 << (7 * (end - behind))) - 1
+    assert read_header(raw, 0) == (identifier, OPEN if is_open else size, end)
+
+
+def test_a_checksum_is_checked_piece_by_piece(tmp_path: Path) -> None:
+    """Payloads longer than what is read at once, and one shorter than a checksum."""
+    path = tmp_path / "checked"
+    for size in (3, 1 << 20, (5 << 20) + 11):
+        whole = encode_checked_master(Ids.CLUSTER, encode(Ids.VOID, bytes(size)))
+        wrong = bytearray(whole)
+        wrong[-1] ^= 1
+        for content, expected in ((whole, True), (bytes(wrong), False)):
+            path.write_bytes(content)
+            _, length, behind = read_header(content, 0)
+            with path.open("rb") as stream:
+                assert is_intact(stream.fileno(), behind, length) == expected
+    path.write_bytes(encode(Ids.CLUSTER, b"\xec\x80"))
+    with path.open("rb") as stream:
+        assert is_intact(stream.fileno(), 5, 2)  # it has none

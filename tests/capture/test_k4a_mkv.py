@@ -164,11 +164,11 @@ def test_a_failed_writer_leaves_nothing(tmp_path: Path) -> None:
 
 def test_wrong_images_are_refused_by_the_writer(tmp_path: Path) -> None:
     wrong = [
-        {"color_jpeg": b"\x89PNG", "color_time_us": 5},
+        {"color": b"\x89PNG", "color_time_us": 5},
         {"depth_mm": depth_image(0)[:-1], "depth_time_us": 5},
         {"depth_mm": depth_image(0).astype(np.int32), "depth_time_us": 5},
         {"depth_mm": depth_image(0)},
-        {"color_jpeg": jpeg(0), "color_time_us": -1},
+        {"color": jpeg(0), "color_time_us": -1},
     ]
     for arguments in wrong:
         with pytest.raises(DataError), RecordingWriter(tmp_path / "r.mkv", CONFIG, b"{}") as writer:

@@ -71,6 +71,10 @@ def _spec_of(schema: str) -> type[Spec] | None:
         from anim_real.target import TargetSpec
 
         return TargetSpec
+    if kind == "geometry-target":
+        from anim_real.target import GeometryTargetSpec
+
+        return GeometryTargetSpec
     if kind == "protocol":
         from anim_real.calibrate.protocol import ProtocolSpec
 
