@@ -3,6 +3,9 @@
 The rules are those of the Azure Kinect Sensor SDK on the CPU (``src/transformation/rgbz.c``): every
 2x2 quad of depth pixels is warped and filled, unless it spans a depth step; the nearest surface
 wins. The SDK computes in float32, this module in float64.
+
+Threads take stripes of the target image and skip the depth rows that do not reach theirs; the nearest
+depth does not depend on the order of quads, so neither does the image on the number of threads.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.errors import DataError
+from anim_real.capture.correspondence import find_corners
 from anim_real.geometry.cameras import Camera
-from anim_real.geometry.depth import camera_rays
 from anim_real.geometry.frames import Rigid
+from anim_real.geometry.stripes import num_stripes, run_stripes
 
 Array = NDArray[np.float64]
 STEP_RATIO = 0.04693441759  # the SDK's: a quad deeper than this share of its nearest corner is an edge
+_MAX_MM = 65535  # what uint16 holds; beyond is left out
 
 
 def depth_to_color(
@@ -30,7 +34,8 @@ def depth_to_color(
         depth_camera: camera of ``depth_mm``.
         color_camera: the target camera, a crop or a pinhole as well.
         T_color_depth: depth camera frame to target camera frame, metres.
-        repair: replace one missing corner of a quad from its neighbours, as the SDK does.
+        repair: replace one missing corner of a quad from its neighbours, as the SDK does; off for measurement
+            work, where every depth drawn must lie between four measured ones.
 
     Returns:
         (H, W) uint16 millimetres along the target camera's z, 0 = none.
@@ -38,135 +43,120 @@ def depth_to_color(
     Raises:
         DataError: the image is not of the depth camera's size, or holds NaN or negative depth.
     """
-    depth = np.ascontiguousarray(depth_mm, np.float64)
-    if depth.shape != (depth_camera.height, depth_camera.width):
-        expected = (depth_camera.height, depth_camera.width)
-        raise DataError(f"depth image is {depth.shape}, its camera {expected}", where="depth to colour")
-    if not (depth >= 0).all():
-        raise DataError("depth image holds NaN or negative depth", where="depth to colour")
-    corners = _correspondences(
-        depth,
-        camera_rays(depth_camera),
-        T_color_depth.rotation,
-        T_color_depth.translation * 1e3,
-        np.array([color_camera.fx, color_camera.fy, color_camera.cx, color_camera.cy]),
-        color_camera.distortion,
-        color_camera.max_radius,
-    )
+    corners = find_corners(depth_mm, depth_camera, color_camera, T_color_depth)
     aligned = np.zeros((color_camera.height, color_camera.width), np.uint16)
-    _fill(corners, aligned, repair)
+    reach = _reach_of_rows(corners.v, corners.z)
+    run_stripes(
+        lambda top, bottom: _fill(*corners, reach, aligned[top:bottom], top, repair), _borders(reach, len(aligned))
+    )
     return aligned
 
 
-@numba.njit(cache=True)
-def _correspondences(
-    depth: Array,
-    rays: Array,
-    rotation: Array,
-    translation_mm: Array,
-    intrinsics: Array,
-    distortion: Array,
-    max_radius: float,
-) -> Array:
-    """(h, w, 3) target pixel u, v and target depth in mm of every depth pixel; depth 0 = invalid."""
-    height, width = depth.shape
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion
-    fx, fy, cx, cy = intrinsics
-    corners = np.zeros((height, width, 3))
-    for row in range(height):
-        for column in range(width):
-            z = depth[row, column]
-            if z == 0.0 or np.isnan(rays[row, column, 0]):
-                continue
-            x, y = rays[row, column, 0] * z, rays[row, column, 1] * z
-            target_z = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z + translation_mm[2]
-            if target_z <= 0.0:
-                continue
-            a = (rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z + translation_mm[0]) / target_z
-            b = (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z + translation_mm[1]) / target_z
-            r2 = a * a + b * b
-            if r2 > max_radius * max_radius:
-                continue
-            radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-            corners[row, column, 0] = fx * (a * radial + 2 * p1 * a * b + p2 * (r2 + 2 * a * a)) + cx
-            corners[row, column, 1] = fy * (b * radial + p1 * (r2 + 2 * b * b) + 2 * p2 * a * b) + cy
-            corners[row, column, 2] = target_z
-    return corners
+def _borders(reach: Array, height: int) -> list[int]:
+    """Cut the target image where as many depth rows lie above as below (thirds, quarters for more threads)."""
+    middles = np.sort(reach[reach[:, 0] <= reach[:, 1]].sum(1) / 2.0)
+    count = num_stripes(height)
+    if not len(middles):
+        return [0, height]
+    cuts = [round(min(max(middles[len(middles) * stripe // count], 0), height)) for stripe in range(1, count)]
+    return [0, *cuts, height]
 
 
-@numba.njit(cache=True)
-def _repaired(quad: Array, repair: bool) -> bool:
-    """Replace one missing corner of a quad (4, 3), clockwise from top left; False if the quad cannot be drawn.
+@numba.njit(cache=True, nogil=True)
+def _reach_of_rows(v: Array, z: Array) -> Array:
+    """(h, 2) smallest and largest target row of every depth row; (inf, -inf) if it has no depth."""
+    reach = np.empty((v.shape[0], 2))
+    for row in range(v.shape[0]):
+        low, high = np.inf, -np.inf
+        for column in range(v.shape[1]):
+            low = min(low, v[row, column] if z[row, column] > 0.0 else np.inf)
+            high = max(high, v[row, column] if z[row, column] > 0.0 else -np.inf)
+        reach[row, 0], reach[row, 1] = low, high
+    return reach
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _fill(u: Array, v: Array, z: Array, reach: Array, aligned: NDArray[np.uint16], top: int, repair: bool) -> None:
+    """Draw every quad of depth pixels into ``aligned``, rows ``top`` and below of the target image."""
+    for row in range(u.shape[0] - 1):
+        low, high = min(reach[row, 0], reach[row + 1, 0]), max(reach[row, 1], reach[row + 1, 1])
+        if not (high > top - 1 and low < top + aligned.shape[0]):
+            continue
+        for column in range(u.shape[1] - 1):
+            z0, z1 = z[row, column], z[row, column + 1]
+            z3, z2 = z[row + 1, column], z[row + 1, column + 1]
+            num_missing = (z0 == 0.0) + (z1 == 0.0) + (z2 == 0.0) + (z3 == 0.0)
+            if num_missing > (1 if repair else 0):
+                continue
+            p0 = (u[row, column], v[row, column], z0)
+            p1 = (u[row, column + 1], v[row, column + 1], z1)
+            p2 = (u[row + 1, column + 1], v[row + 1, column + 1], z2)
+            p3 = (u[row + 1, column], v[row + 1, column], z3)
+            if num_missing == 1:
+                p0, p1, p2, p3 = _repaired(p0, p1, p2, p3)
+            _draw(p0, p1, p2, p3, aligned, top)
+
+
+@numba.njit(cache=True, nogil=True)
+def _between(a: tuple, b: tuple) -> tuple:
+    return (a[0] + b[0]) * 0.5, (a[1] + b[1]) * 0.5, (a[2] + b[2]) * 0.5
+
+
+@numba.njit(cache=True, nogil=True)
+def _repaired(p0: tuple, p1: tuple, p2: tuple, p3: tuple) -> tuple:
+    """Replace the missing corner of a quad, given clockwise from top left.
 
     The order of corners stays clockwise: where the top right or bottom left corner is missing, the
     bottom right one takes its place and moves to the middle of its old edge.
     """
-    num_missing = 0
-    missing = -1
-    for corner in range(4):
-        if quad[corner, 2] == 0.0:
-            num_missing += 1
-            missing = corner
-    if num_missing == 0:
-        return True
-    if num_missing > 1 or not repair:
-        return False
-    for k in range(3):
-        top_right, bottom_right, bottom_left = quad[1, k], quad[2, k], quad[3, k]
-        if missing == 0:
-            quad[0, k] = (top_right + bottom_left) * 0.5
-        elif missing == 1:
-            quad[1, k] = bottom_right
-            quad[2, k] = (bottom_right + bottom_left) * 0.5
-        elif missing == 2:
-            quad[2, k] = (top_right + bottom_left) * 0.5
-        else:
-            quad[3, k] = bottom_right
-            quad[2, k] = (top_right + bottom_right) * 0.5
-    return True
+    if p0[2] == 0.0:
+        return _between(p1, p3), p1, p2, p3
+    if p1[2] == 0.0:
+        return p0, p2, _between(p2, p3), p3
+    if p2[2] == 0.0:
+        return p0, p1, _between(p1, p3), p3
+    return p0, p1, _between(p1, p2), p2
 
 
-@numba.njit(cache=True)
-def _area(a: Array, b: Array, x: float, y: float) -> float:
-    """Twice the signed area of the triangle a, b, (x, y)."""
-    return (y - a[1]) * (b[0] - a[0]) - (x - a[0]) * (b[1] - a[1])
+@numba.njit(cache=True, nogil=True)
+def _covered(a: float, b: float, c: float, d: float, start: int, stop: int) -> tuple[int, int]:
+    """Pixels from the smallest to before the largest of four coordinates, inside start..stop-1."""
+    low = np.ceil(min(a, b, c, d))
+    high = np.ceil(max(a, b, c, d))
+    return int(min(max(low, start), stop)), int(max(min(high, stop), start))
 
 
-@numba.njit(cache=True)
-def _depth_in_quad(quad: Array, x: float, y: float) -> float:
-    """Depth at a pixel by the triangle it lies in, left or right of the diagonal; 0 if outside."""
-    middle_area = _area(quad[0], quad[2], x, y)
-    is_left = middle_area >= 0.0
-    middle = quad[3] if is_left else quad[1]
-    first_area = _area(middle, quad[0], x, y)
-    last_area = _area(quad[2], middle, x, y)
-    sign = 1.0 if is_left else -1.0
-    if not (sign * first_area >= 0.0 and sign * last_area > 0.0):  # left and upper edges belong to the quad
-        return 0.0
-    total = first_area + middle_area + last_area
-    return (first_area * quad[2, 2] + middle_area * middle[2] + last_area * quad[0, 2]) / total
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _draw(p0: tuple, p1: tuple, p2: tuple, p3: tuple, aligned: NDArray[np.uint16], first_row: int) -> None:
+    """Fill the triangles p0 p2 p3, left of the diagonal, and p0 p2 p1, right of it, unless the quad is a depth step.
 
-
-@numba.njit(cache=True)
-def _fill(corners: Array, aligned: NDArray[np.uint16], repair: bool) -> None:
-    """Draw every quad of depth pixels into ``aligned``; the nearest depth wins."""
-    height, width = aligned.shape
-    quad = np.empty((4, 3))
-    for row in range(corners.shape[0] - 1):
-        for column in range(corners.shape[1] - 1):
-            quad[0] = corners[row, column]
-            quad[1] = corners[row, column + 1]
-            quad[2] = corners[row + 1, column + 1]
-            quad[3] = corners[row + 1, column]
-            if not _repaired(quad, repair):
-                continue
-            nearest, farthest = quad[:, 2].min(), quad[:, 2].max()
-            if farthest - nearest > STEP_RATIO * nearest:
-                continue
-            left, right = max(int(np.ceil(quad[:, 0].min())), 0), min(int(np.ceil(quad[:, 0].max())), width)
-            top, bottom = max(int(np.ceil(quad[:, 1].min())), 0), min(int(np.ceil(quad[:, 1].max())), height)
-            for y in range(top, bottom):
-                for x in range(left, right):
-                    depth = int(_depth_in_quad(quad, float(x), float(y)) + 0.5)
-                    if depth > 0 and (aligned[y, x] == 0 or depth < aligned[y, x]):
-                        aligned[y, x] = depth
+    ``at_*`` are twice the signed areas that a pixel spans with the edges of its triangle: the weights of the
+    opposite corners, positive left of the diagonal and negative right of it. Left and upper edges belong to a
+    triangle. The two branches are written out because that is a third faster than choosing the corner.
+    """
+    (u0, v0, z0), (u1, v1, z1), (u2, v2, z2), (u3, v3, z3) = p0, p1, p2, p3
+    nearest = min(z0, z1, z2, z3)
+    if max(z0, z1, z2, z3) - nearest > STEP_RATIO * nearest:
+        return
+    left, right = _covered(u0, u1, u2, u3, 0, aligned.shape[1])
+    top, bottom = _covered(v0, v1, v2, v3, first_row, first_row + aligned.shape[0])
+    for row in range(top, bottom):
+        for column in range(left, right):
+            y, x = float(row), float(column)
+            at_middle = (y - v0) * (u2 - u0) - (x - u0) * (v2 - v0)
+            if at_middle >= 0.0:
+                at_2 = (y - v3) * (u0 - u3) - (x - u3) * (v0 - v3)
+                at_0 = (y - v2) * (u3 - u2) - (x - u2) * (v3 - v2)
+                if not (at_2 >= 0.0 and at_0 > 0.0):
+                    continue
+                weighted = at_2 * z2 + at_middle * z3 + at_0 * z0
+            else:
+                at_2 = (y - v1) * (u0 - u1) - (x - u1) * (v0 - v1)
+                at_0 = (y - v2) * (u1 - u2) - (x - u2) * (v1 - v2)
+                if not (at_2 <= 0.0 and at_0 < 0.0):
+                    continue
+                weighted = at_2 * z2 + at_middle * z1 + at_0 * z0
+            depth = int(weighted / (at_2 + at_middle + at_0) + 0.5)
+            old = aligned[row - first_row, column]
+            if 0 < depth <= _MAX_MM and (old == 0 or depth < old):
+                aligned[row - first_row, column] = depth

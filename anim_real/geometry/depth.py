@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.geometry.cameras import Camera, OrthographicCamera
+from anim_real.geometry.stripes import even_stripes, run_stripes
 
 Array = NDArray[np.float64]
 _MAX_STEP_M = 0.05  # neighbours farther apart in depth than this do not lie on one surface,
@@ -66,10 +67,13 @@ def normals(points: Array, *, max_step_m: float = _MAX_STEP_M) -> Array:
     Returns:
         (H, W, 3) unit vectors towards the camera; NaN where an axis has no neighbour.
     """
-    return _normals(np.ascontiguousarray(points, np.float64), max_step_m)
+    points = np.ascontiguousarray(points, np.float64)
+    result = np.empty_like(points)
+    run_stripes(lambda first, last: _normals(points, max_step_m, result, first, last), even_stripes(len(points)))
+    return result
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _cached_rays(intrinsics: tuple[float, ...], distortion: tuple[float, ...]) -> Array:
     width, height, fx, fy, cx, cy, max_radius = intrinsics
     camera = Camera(
@@ -82,51 +86,51 @@ def _cached_rays(intrinsics: tuple[float, ...], distortion: tuple[float, ...]) -
         distortion=np.array(distortion),
         max_radius=max_radius,
     )
-    rays = np.ascontiguousarray(camera.rays())
-    rays.flags.writeable = False
-    return rays
+    planes = np.ascontiguousarray(np.moveaxis(camera.rays(), -1, 0))  # x and y apart: vector units want neighbours
+    planes.flags.writeable = False
+    return np.moveaxis(planes, 0, -1)
 
 
-@numba.njit(cache=True)
-def _near(points: Array, row: int, column: int, other_row: int, other_column: int, max_step: float) -> bool:
-    """Whether another pixel exists, has depth and lies on the same surface; NaN compares false."""
-    if not (0 <= other_row < points.shape[0] and 0 <= other_column < points.shape[1]):
-        return False
-    x, y, z = points[row, column]
-    other_x, other_y, other_z = points[other_row, other_column]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _near(x: float, y: float, z: float, other_x: float, other_y: float, other_z: float, max_step: float) -> bool:
+    """Whether two neighbouring points lie on the same surface; NaN does not."""
     step = abs(other_z - z)
-    if not step > max_step:
-        return not np.isnan(step)
+    if step <= max_step:
+        return True
     # Pixel spacing at the nearer depth: between rays (perspective) or between points (parallel); across
     # a depth jump only the right one of the two is small.
-    near_z = min(z, other_z)
-    between_rays = np.hypot(other_x / other_z - x / z, other_y / other_z - y / z) * near_z
+    between_rays = np.hypot(other_x / other_z - x / z, other_y / other_z - y / z) * min(z, other_z)
     return step <= _MAX_SLOPE * min(between_rays, np.hypot(other_x - x, other_y - y))
 
 
-@numba.njit(cache=True)
-def _normals(points: Array, max_step: float) -> Array:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _normals(points: Array, max_step: float, result: Array, first: int, last: int) -> None:
+    """Fill rows first..last-1 of ``result``; without a neighbour on the surface an axis has length 0, so no normal."""
     height, width = points.shape[:2]
-    result = np.full((height, width, 3), np.nan)
-    for row in range(height):
+    for row in range(first, last):
+        above, below = max(row - 1, 0), min(row + 1, height - 1)  # at the image's border the pixel itself
+        left_x, left_y, left_z = np.nan, np.nan, np.nan
+        x, y, z = points[row, 0, 0], points[row, 0, 1], points[row, 0, 2]
+        is_left = False
         for column in range(width):
-            left = column - 1 if _near(points, row, column, row, column - 1, max_step) else column
-            right = column + 1 if _near(points, row, column, row, column + 1, max_step) else column
-            upper = row - 1 if _near(points, row, column, row - 1, column, max_step) else row
-            lower = row + 1 if _near(points, row, column, row + 1, column, max_step) else row
-            if left == right or upper == lower:
-                continue
-            ax = points[row, right, 0] - points[row, left, 0]
-            ay = points[row, right, 1] - points[row, left, 1]
-            az = points[row, right, 2] - points[row, left, 2]
-            bx = points[lower, column, 0] - points[upper, column, 0]
-            by = points[lower, column, 1] - points[upper, column, 1]
-            bz = points[lower, column, 2] - points[upper, column, 2]
+            after = min(column + 1, width - 1)
+            right_x, right_y, right_z = points[row, after, 0], points[row, after, 1], points[row, after, 2]
+            upper_x, upper_y, upper_z = points[above, column, 0], points[above, column, 1], points[above, column, 2]
+            lower_x, lower_y, lower_z = points[below, column, 0], points[below, column, 1], points[below, column, 2]
+            is_right = _near(x, y, z, right_x, right_y, right_z, max_step)
+            is_upper = _near(x, y, z, upper_x, upper_y, upper_z, max_step)
+            is_lower = _near(x, y, z, lower_x, lower_y, lower_z, max_step)
+            ax = (right_x if is_right else x) - (left_x if is_left else x)
+            ay = (right_y if is_right else y) - (left_y if is_left else y)
+            az = (right_z if is_right else z) - (left_z if is_left else z)
+            bx = (lower_x if is_lower else x) - (upper_x if is_upper else x)
+            by = (lower_y if is_lower else y) - (upper_y if is_upper else y)
+            bz = (lower_z if is_lower else z) - (upper_z if is_upper else z)
             # down x right: towards the camera for every surface that a camera can see
             nx, ny, nz = by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax
             length = np.sqrt(nx * nx + ny * ny + nz * nz)
-            if length > 0.0:
-                result[row, column, 0] = nx / length
-                result[row, column, 1] = ny / length
-                result[row, column, 2] = nz / length
-    return result
+            result[row, column, 0] = nx / length if length > 0.0 else np.nan
+            result[row, column, 1] = ny / length if length > 0.0 else np.nan
+            result[row, column, 2] = nz / length if length > 0.0 else np.nan
+            left_x, left_y, left_z, is_left = x, y, z, is_right
+            x, y, z = right_x, right_y, right_z

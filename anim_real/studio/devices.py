@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,7 +22,7 @@ from anim_real.studio.scene import Scene, make_scene, scan_pose, sensor_pose
 from anim_real.studio.timeline import SensorTiming
 from anim_real.studio.triggers import Clock, Latency, make_clock, make_latency
 
-_IMU_PERIOD_US = 610.0  # 1.64 kHz
+IMU_PERIOD_US = 610.0  # 1.64 kHz
 _GRAVITY = 9.81
 
 
@@ -113,10 +114,10 @@ def stream(seed: int, *path: int) -> np.random.Generator:
 
 
 def make_studio(rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed: int) -> Studio:
-    """Set up a studio for a rig.
+    """Set up a studio that can record takes of a rig.
 
     Args:
-        rig: needs a trigger and sensors of the trigger's rate in a mode that the virtual device has.
+        rig: needs a trigger, and sensors with depth at the trigger's rate.
         factory_json: calibration that every device's own one is drawn around.
         parse: reader of k4a calibrations.
         seed: run seed.
@@ -126,18 +127,33 @@ def make_studio(rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed
         DataError: ``factory_json`` is not a k4a calibration.
     """
     _check(rig)
-    assert rig.trigger is not None
+    return equip_studio(rig, factory_json, parse, seed)
+
+
+def equip_studio(
+    rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed: int, *, max_color_width: int | None = None
+) -> Studio:
+    """Set up any rig's scene, devices and clocks; the same devices for the same seed, whatever they are used for.
+
+    Args:
+        rig: any rig.
+        factory_json: as for ``make_studio``.
+        parse: as for ``make_studio``.
+        seed: run seed.
+        max_color_width: colour is seen through cameras reduced by whole factors to this width, pixels; None = in full.
+    """
     rng = stream(seed, 0)
     scene = make_scene(rig.volume.radius_m, rng)
     T_scan_world = scan_pose(rig, rng)
     scan_latency_us = float(rng.uniform(4_000.0, 9_000.0))
-    period_us = 1e6 / rig.trigger.fps
+    period_us = 1e6 / (rig.sensors[0].fps if rig.trigger is None else rig.trigger.fps)
     devices = {
         spec.id: _make_device(
-            order, spec, rig, scene, factory_json, parse, period_us, scan_latency_us, stream(seed, 1, order)
+            order, spec, rig, scene, factory_json, parse, period_us, scan_latency_us, stream(seed, 1, order),
+            max_color_width,
         )
         for order, spec in enumerate(rig.sensors)
-    }
+    }  # fmt: skip
     return Studio(
         rig=rig,
         seed=seed,
@@ -155,7 +171,7 @@ def imu_samples(
     device: Device, start_us: float, end_us: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """IMU of a camera on a tripod between two studio times: device stamps (N,), m/s² (N, 3), rad/s (N, 3)."""
-    times = np.arange(start_us, end_us, _IMU_PERIOD_US)
+    times = np.arange(start_us, end_us, IMU_PERIOD_US)
     acceleration = device.gravity_imu + rng.normal(0.0, 0.02, (len(times), 3))
     return device.clock.read(times), acceleration, rng.normal(0.0, 0.002, (len(times), 3))
 
@@ -170,19 +186,24 @@ def _make_device(
     period_us: float,
     scan_latency_us: float,
     rng: np.random.Generator,
+    max_color_width: int | None,
 ) -> Device:
     serial = spec.serial or f"{rng.integers(10**11, 10**12):012d}"
     factory_json = device_factory(base_json, serial, rng)
     truth = parse(true_device(factory_json, FactoryErrors(), rng))
     depth = truth.camera("depth", spec.depth_mode)
     T_color_world = sensor_pose(order, rig.volume.radius_m, rng)
+    color = truth.camera("color", spec.color_mode)
+    if max_color_width is not None:
+        color = color.scale(1.0 / math.ceil(color.width / max_color_width))
     kinect = VirtualKinect(
-        color=truth.camera("color", spec.color_mode),
+        color=color,
         depth=depth,
         T_color_world=T_color_world,
         T_color_depth=truth.T_color_depth,
         error=make_depth_error(depth.height, depth.width, rng),
         scene=scene,
+        mode=spec.depth_mode,
     )
     latency = make_latency(rng, period_us, scan_latency_us)
     delayed = Latency(lag=latency.lag, rest_us=latency.rest_us + spec.subordinate_delay_us + spec.depth_delay_us)
@@ -204,9 +225,9 @@ def _check(rig: RigSpec) -> None:
     if rig.trigger is None:
         raise ConfigError("a rig without [trigger] cannot be simulated", where=where, fix="Add [trigger] fps = 30.0")
     for sensor in rig.sensors:
-        if sensor.depth_mode != "NFOV_UNBINNED":
+        if sensor.depth_mode == "PASSIVE_IR":
             raise ConfigError(
-                f"depth mode {sensor.depth_mode} of {sensor.id!r} is not simulated",
+                f"depth mode PASSIVE_IR of {sensor.id!r} has no depth to pair with scans",
                 where=where,
                 fix="Use NFOV_UNBINNED",
             )

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
-from anim_real.studio.noise import DepthError, illuminated, measured_depth_mm, measured_ir, noisy_color
+from anim_real.rig import ColorFormat, DepthMode
+from anim_real.studio.color_images import encode_color
+from anim_real.studio.noise import (
+    DepthError,
+    DepthOdds,
+    depth_odds,
+    illuminated,
+    measured_depth_mm,
+    measured_ir,
+    noisy_color,
+)
 from anim_real.studio.scene import LED_RADIUS_M, Scene, reduced_texture
 from anim_real.studio.tracing import F32, RayTable, Sight, Surface, Window, light_in
 
@@ -24,8 +34,8 @@ _FOOTPRINT_PX = ((-0.6, -0.3), (0.3, -0.6), (0.6, 0.3), (-0.3, 0.6))  # a depth 
 _COLOR_SAMPLES_PX = ((-0.25, -0.25), (0.25, -0.25), (0.25, 0.25), (-0.25, 0.25))
 _LED_ON = np.array([120.0, 250.0, 140.0], dtype=np.float32)
 _LED_OFF = np.array([40.0, 62.0, 44.0], dtype=np.float32)
-_JPEG_QUALITY = 92
 _VOID_COLOR = 18.0
+_AMBIENT_IR = 0.015  # amplitude of a white surface under the studio's own light (PASSIVE_IR)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +69,7 @@ class VirtualKinect:
         T_color_world, T_color_depth: true poses.
         error: systematic depth error.
         scene: the empty studio.
+        mode: depth mode, that of ``depth``.
     """
 
     def __init__(
@@ -70,12 +81,14 @@ class VirtualKinect:
         T_color_depth: Rigid,
         error: DepthError,
         scene: Scene,
+        mode: DepthMode = "NFOV_UNBINNED",
     ) -> None:
         self.color, self.depth, self.error = color, depth, error
+        self.mode: DepthMode = mode
         self.T_color_world, self.T_color_depth = T_color_world, T_color_depth
         self.T_depth_world = T_color_depth.inverse() @ T_color_world
         self._color_rays, self._depth_rays = RayTable(color), RayTable(depth)
-        self._lit = illuminated(depth)
+        self._lit = illuminated(depth, mode)
         self._led_color = T_color_world.apply(scene.led)
         self._empty_depth, self._empty_ir = self._background_depth(scene)
         self._empty_color = self._background_color(scene)
@@ -89,10 +102,10 @@ class VirtualKinect:
             seen = sight.look(self._depth_rays.at(window).reshape(-1, 3), ir=True)
             assert seen.ir is not None
             _compose(z, window, seen.z, reflected, seen.ir)
-        falloff = 1.0 / np.maximum(z * self._depth_rays.length, 0.2) ** 2
+        falloff = _AMBIENT_IR if self.mode == "PASSIVE_IR" else 1.0 / np.maximum(z * self._depth_rays.length, 0.2) ** 2
         amplitude = np.where(self._lit & np.isfinite(z), reflected * falloff, 0.0).astype(np.float32)
         ambiguity = np.zeros_like(z)
-        if window is not None:
+        if window is not None and self.mode != "PASSIVE_IR":
             self._mix_edges(sight, z, amplitude, ambiguity, window)
         return DepthTruth(z=z, amplitude=amplitude, ambiguity=ambiguity)
 
@@ -118,29 +131,29 @@ class VirtualKinect:
         color[rows], depth[rows] = total / len(samples), nearest
         return ColorTruth(color=color, z=depth)
 
+    def odds(self, truth: DepthTruth) -> DepthOdds:
+        """What the depth readings of a scene are drawn from."""
+        return depth_odds(truth.z, self._depth_rays.length, truth.amplitude, truth.ambiguity, self.error, self.mode)
+
     def expose_depth(
         self, truth: DepthTruth, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-        """Return depth (mm) and IR images with the device's noise and bias."""
-        depth_mm = measured_depth_mm(
-            truth.z, self._depth_rays.length, truth.amplitude, truth.ambiguity, self.error, rng
-        )
+        """Return depth (mm; all 0 in PASSIVE_IR) and IR images with the device's noise and bias."""
+        depth_mm = measured_depth_mm(self.odds(truth), rng)
         return depth_mm, measured_ir(truth.amplitude, rng)
 
-    def expose_color(self, truth: ColorTruth, led_level: float, rng: np.random.Generator) -> bytes:
-        """Return the MJPG frame: LED at its level (0..1 of the exposure), sensor noise, JPEG (4:2:2, as the device)."""
-        image = noisy_color(self._with_led(truth, led_level), rng)
-        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422]
-        is_done, encoded = cv2.imencode(".jpg", image[..., ::-1], options)
-        assert is_done
-        return encoded.tobytes()
+    def expose_color(
+        self, truth: ColorTruth, led_level: float, rng: np.random.Generator, color_format: ColorFormat = "MJPG"
+    ) -> bytes:
+        """Return the colour image as the device codes it: LED at its level (0..1 of the exposure), sensor noise."""
+        return encode_color(noisy_color(self.with_led(truth, led_level), rng), color_format)
 
     def led_pixel(self) -> Array:
         """(2,) where the LED is in the colour image."""
         return self.color.project(self._led_color)
 
-    def _with_led(self, truth: ColorTruth, level: float) -> F32:
+    def with_led(self, truth: ColorTruth, level: float) -> F32:
+        """(H, W, 3) the colour image with the LED at a level 0..1."""
         center, z = self.led_pixel(), self._led_color[2]
         radius = self.color.fx * LED_RADIUS_M / z
         reach = int(np.ceil(radius)) + 2

@@ -2,88 +2,122 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anim_real.capture.alignment import STEP_RATIO, depth_to_color
-from anim_real.capture.k4a_calibration import parse_calibration
+from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
 from anim_real.capture.k4a_mkv import open_recording
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
+from .alignment_reference import reference_depth_to_color
+from .simulated_frames import COLOR_MODES, DEPTH_MODES, simulated_patches
+
 CAMERA = Camera(width=64, height=48, fx=60.0, fy=60.0, cx=31.5, cy=23.5)
+BIG = Camera(
+    width=320, height=288, fx=250.0, fy=251.0, cx=161.0, cy=143.0, distortion=np.array([0.1, -0.05, 1e-3, -2e-3])
+)
 SAME = Rigid.identity("color", "depth")
+TURNED = Rigid.from_rotvec("color", "depth", [0.01, -0.02, 0.03], [-0.03, 0.01, 0.0])
 
 
-def reference(depth_mm: np.ndarray, depth_camera: Camera, color_camera: Camera, T_color_depth: Rigid) -> np.ndarray:
-    """The SDK's rules (rgbz.c) in NumPy: all quads at once, one pass per pixel offset inside their boxes."""
-    rows, columns = np.indices(depth_mm.shape)
-    points = depth_camera.unproject(np.stack([columns, rows], -1), depth_mm.astype(float))
-    points_color = points @ T_color_depth.rotation.T + T_color_depth.translation * 1e3
-    pixels = color_camera.project(np.where(depth_mm[..., None] > 0, points_color, np.nan))
-    corners = np.concatenate([pixels, points_color[..., 2:]], -1)
-    corners[~np.isfinite(corners).all(-1)] = np.nan
-    tl, tr, br, bl = corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]
-    quads = np.stack([tl, tr, br, bl], -2).reshape(-1, 4, 3)
-    missing = np.isnan(quads[..., 2])
-    tl, tr, br, bl = np.moveaxis(quads.copy(), 1, 0)
-    only = missing.sum(1) == 1
-    for corner in range(4):
-        which = only & missing[:, corner]
-        if corner == 0:
-            quads[which, 0] = (tr[which] + bl[which]) * 0.5
-        elif corner == 1:
-            quads[which, 1], quads[which, 2] = br[which], (br[which] + bl[which]) * 0.5
-        elif corner == 2:
-            quads[which, 2] = (tr[which] + bl[which]) * 0.5
-        else:
-            quads[which, 3], quads[which, 2] = br[which], (tr[which] + br[which]) * 0.5
-    quads = quads[missing.sum(1) < 2]
-    near, far = quads[..., 2].min(1), quads[..., 2].max(1)
-    quads = quads[far - near <= STEP_RATIO * near]
-    size = np.array([color_camera.width, color_camera.height])
-    low = np.maximum(np.ceil(quads[..., :2].min(1)), 0).astype(int)
-    high = np.minimum(np.ceil(quads[..., :2].max(1)), size).astype(int)
-    best = np.full((color_camera.height, color_camera.width), 1 << 30)
-    span = (high - low).max(0)
-    for dy in range(span[1]):
-        for dx in range(span[0]):
-            inside = (low[:, 0] + dx < high[:, 0]) & (low[:, 1] + dy < high[:, 1])
-            x, y = low[inside, 0] + dx, low[inside, 1] + dy
-            depth, hit = _interpolate(quads[inside], x, y)
-            np.minimum.at(best, (y[hit], x[hit]), np.floor(depth[hit] + 0.5).astype(int))
-    return np.where(best < 1 << 30, best, 0).astype(np.uint16)
+def rough_depth(rng: np.random.Generator) -> np.ndarray:
+    """A slope with noise, a step in the middle and missing pixels, for BIG."""
+    rows, columns = np.indices((288, 320))
+    depth_mm = 1200 + 2 * rows + 600 * (columns > 150) + rng.normal(0.0, 4.0, rows.shape)
+    return np.where(rng.random(rows.shape) < 0.05, 0.0, depth_mm).astype(np.uint16)
 
 
-def _interpolate(quads: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    def area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (y - a[:, 1]) * (b[:, 0] - a[:, 0]) - (x - a[:, 0]) * (b[:, 1] - a[:, 1])
-
-    tl, tr, br, bl = np.moveaxis(quads, 1, 0)
-    middle_area = area(tl, br)
-    is_left = middle_area >= 0
-    middle = np.where(is_left[:, None], bl, tr)
-    first, last = area(middle, tl), area(br, middle)
-    sign = np.where(is_left, 1.0, -1.0)
-    hit = (sign * first >= 0) & (sign * last > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        depth = (first * br[:, 2] + middle_area * middle[:, 2] + last * tl[:, 2]) / (first + middle_area + last)
-    return depth, hit
-
-
-def test_the_real_frame_equals_the_reference_exactly(shared_data: Path) -> None:
+@pytest.fixture(scope="module")
+def real_frame(shared_data: Path) -> tuple[np.ndarray, FactoryCalibration]:
     with open_recording(shared_data / "k4a-recording" / "recording.mkv") as recording:
         depth_mm = recording.capture(0, decode_color=False).depth_mm
         factory = parse_calibration(recording.calibration_json)
     assert depth_mm is not None
-    depth_camera, color_camera = factory.camera("depth", "NFOV_UNBINNED"), factory.camera("color", "720P")
-    found = depth_to_color(depth_mm, depth_camera, color_camera, factory.T_color_depth)
-    expected = reference(depth_mm, depth_camera, color_camera, factory.T_color_depth)
+    return depth_mm, factory
+
+
+@pytest.mark.parametrize(("repair", "share"), [(True, 0.573), (False, 0.570)])
+def test_the_real_frame_equals_the_reference_exactly(
+    real_frame: tuple[np.ndarray, FactoryCalibration], repair: bool, share: float
+) -> None:
+    depth_mm, factory = real_frame
+    cameras = factory.camera("depth", "NFOV_UNBINNED"), factory.camera("color", "720P")
+    found = depth_to_color(depth_mm, *cameras, factory.T_color_depth, repair=repair)
+    expected = reference_depth_to_color(depth_mm, *cameras, factory.T_color_depth, repair=repair)
     np.testing.assert_array_equal(found, expected)
-    assert (found > 0).mean() == pytest.approx(0.573, abs=0.001)
+    assert (found > 0).mean() == pytest.approx(share, abs=0.001)
+
+
+@pytest.mark.parametrize("color_mode", COLOR_MODES)
+@pytest.mark.parametrize("depth_mode", DEPTH_MODES)
+def test_simulated_frames_equal_the_reference_in_every_mode_pair(depth_mode: str, color_mode: str) -> None:
+    factory, depth_mm = simulated_patches(depth_mode)
+    cameras = factory.camera("depth", depth_mode), factory.camera("color", color_mode)
+    found = depth_to_color(depth_mm, *cameras, factory.T_color_depth)
+    expected = reference_depth_to_color(depth_mm, *cameras, factory.T_color_depth)
+    np.testing.assert_array_equal(found, expected)
+    assert (found > 0).mean() > 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64, np.int64])
+def test_the_type_of_the_depth_does_not_matter(dtype: type) -> None:
+    depth_mm = (1500 + 4 * np.indices((48, 64)).sum(0)).astype(np.uint16)
+    expected = depth_to_color(depth_mm, CAMERA, CAMERA, TURNED)
+    np.testing.assert_array_equal(depth_to_color(depth_mm.astype(dtype), CAMERA, CAMERA, TURNED), expected)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.5 * np.pi, np.pi, 2.5])
+@pytest.mark.parametrize("num_threads", [1, 2, 3, 4])
+def test_the_number_of_threads_does_not_matter(
+    num_threads: int, roll: float, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", num_threads)
+    depth_mm = rough_depth(rng)
+    fine = BIG.scale(1.7)
+    T_color_depth = Rigid.from_rotvec("color", "depth", [0.0, 0.0, roll], [-0.03, 0.01, 0.0])
+    found = depth_to_color(depth_mm, BIG, fine, T_color_depth)
+    np.testing.assert_array_equal(found, reference_depth_to_color(depth_mm, BIG, fine, T_color_depth))
+    assert (found > 0).mean() > 0.2
+
+
+def test_python_threads_may_align_at_the_same_time(rng: np.random.Generator) -> None:
+    depths = [rough_depth(rng) for _ in range(8)]
+    expected = [depth_to_color(depth_mm, BIG, BIG, TURNED) for depth_mm in depths]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda depth_mm: depth_to_color(depth_mm, BIG, BIG, TURNED), depths * 4))
+    np.testing.assert_array_equal(found, expected * 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_may_align_after_its_parent_did() -> None:
+    """In a process of its own: the libraries that other tests have loaded do not all survive a fork."""
+    script = """if True:
+        import os
+        import numba
+        import numpy as np
+        from anim_real.capture.alignment import depth_to_color
+        from anim_real.geometry.cameras import Camera
+        from anim_real.geometry.frames import Rigid
+        numba.config.NUMBA_NUM_THREADS = 2
+        camera = Camera(width=320, height=288, fx=250.0, fy=250.0, cx=160.3, cy=144.6)
+        depth_mm = np.full((288, 320), 1000, np.uint16)
+        align = lambda: depth_to_color(depth_mm, camera, camera, Rigid.identity("color", "depth"))
+        parent = align()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if (align() == parent).all() and parent.any() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_a_crop_of_the_target_is_a_crop_of_the_answer() -> None:
@@ -150,7 +184,7 @@ def test_a_single_missing_pixel_is_repaired_as_the_sdk_does(corner: tuple[int, i
     fine = CAMERA.scale(3.0)
     repaired = depth_to_color(depth_mm, CAMERA, fine, SAME)
     plain = depth_to_color(depth_mm, CAMERA, fine, SAME, repair=False)
-    np.testing.assert_array_equal(repaired, reference(depth_mm, CAMERA, fine, SAME))
+    np.testing.assert_array_equal(repaired, reference_depth_to_color(depth_mm, CAMERA, fine, SAME))
     assert (repaired > 0).sum() > (plain > 0).sum()
     np.testing.assert_array_equal(repaired[plain > 0], plain[plain > 0])
 
@@ -168,3 +202,23 @@ def test_points_behind_the_colour_camera_are_left_out() -> None:
 def test_wrong_depth_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(DataError, match="depth"):
         depth_to_color(wrong, CAMERA, CAMERA, SAME)
+
+
+def test_depth_that_uint16_cannot_hold_is_left_out() -> None:
+    depth_mm = np.full((48, 64), 65_000, np.uint16)
+    for shift_m, is_held in ((0.5, True), (0.6, False)):
+        T_color_depth = Rigid.from_parts("color", "depth", np.eye(3), [0.0, 0.0, shift_m])
+        assert depth_to_color(depth_mm, CAMERA, CAMERA, T_color_depth).any() == is_held
+
+
+def test_a_pixel_that_the_lens_sends_to_infinity_counts_as_missing() -> None:
+    """The lens divides by (1 - 8 r²)²: even without a radius check the top left pixel, at r² = 1/8, has no image."""
+    quad = Camera(width=2, height=2, fx=4.0, fy=4.0, cx=1.0, cy=1.0)
+    lens = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -16.0, 64.0, 0.0])
+    target = Camera(width=400, height=300, fx=80.0, fy=80.0, cx=200.0, cy=100.0, distortion=lens)
+    depth_mm = np.full((2, 2), 1000, np.uint16)
+    found = depth_to_color(depth_mm, quad, target, SAME)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_array_equal(found, reference_depth_to_color(depth_mm, quad, target, SAME))
+    assert (found == 1000).sum() == pytest.approx(80 * 80 / 2, rel=0.02)  # the triangle of the others
+    assert not depth_to_color(depth_mm, quad, target, SAME, repair=False).any()

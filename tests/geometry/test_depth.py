@@ -10,6 +10,24 @@ from anim_real.geometry.depth import camera_rays, normals, unproject
 
 CAMERA = Camera(width=80, height=60, fx=70.0, fy=72.0, cx=38.2, cy=31.0, distortion=np.array([0.1, -0.05, 1e-3, -2e-3]))
 
+# A real device's NFOV depth camera, binned: the lens bends lines by ten pixels towards the corners.
+LENS = np.array([0.548, -0.021, 3e-5, -7.5e-5, -0.0027, 0.89, 0.086, -0.0139])
+REAL = Camera(width=320, height=288, fx=252.0, fy=252.2, cx=162.5, cy=166.1, distortion=LENS, max_radius=1.74)
+
+
+def sphere_depth(camera: Camera, center: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First hit of every pixel's ray with a sphere: z (0 = none), outward normals, and cosines of incidence."""
+    rays = np.concatenate([camera.rays(), np.ones((camera.height, camera.width, 1))], -1)
+    along, square = rays @ center, (rays**2).sum(-1)
+    inside = along**2 - square * (center @ center - radius**2)
+    z = np.where(inside > 0, (along - np.sqrt(np.maximum(inside, 0.0))) / square, 0.0)
+    outward = (rays * z[..., None] - center) / radius
+    return z, outward, -(outward * rays).sum(-1) / np.sqrt(square)
+
+
+def degrees_between(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return np.degrees(np.arccos(np.clip((found * expected).sum(-1), -1.0, 1.0)))
+
 
 def plane_depth(camera: Camera, normal: np.ndarray, offset: float) -> np.ndarray:
     rays = np.concatenate([camera.rays(), np.ones((camera.height, camera.width, 1))], -1)
@@ -87,6 +105,57 @@ def test_a_sphere_has_radial_normals() -> None:
     angle = np.degrees(np.arccos(np.clip((found * expected).sum(-1)[core], -1, 1)))
     assert angle.max() < 1.0  # central differences at 5 mm pixels; a one-sided difference would give 4 degrees
     assert np.isnan(found[~inside]).all()
+
+
+@pytest.mark.parametrize("center", [[0.0, 0.0, 1.2], [0.6, -0.4, 1.2], [-0.4, 0.2, 1.0]])
+def test_a_sphere_seen_through_a_real_lens_has_radial_normals(center: list[float]) -> None:
+    z, expected, cosine = sphere_depth(REAL, np.array(center), 0.25)
+    found = normals(unproject(z, REAL, z))
+    is_facing = (z > 0) & (cosine > 0.5)
+    assert is_facing.sum() > 1000
+    assert degrees_between(found, expected)[is_facing].max() < 0.2  # curvature of the pixel's 5 mm neighbourhood
+    assert np.isnan(found[z == 0]).all()
+
+
+def test_rounding_to_millimetres_turns_normals_but_does_not_bias_them() -> None:
+    z, expected, cosine = sphere_depth(REAL, np.array([0.1, -0.1, 1.2]), 0.25)
+    rounded = np.rint(z * 1e3) * 1e-3
+    found = normals(unproject(rounded, REAL, rounded))
+    is_facing = (z > 0) & (cosine > 0.5)
+    angle = degrees_between(found, expected)[is_facing]
+    assert angle.max() < 11.0  # 0.5 mm at either end of 7.5 mm (at 0.95 m), in both axes
+    difference = (found - expected)[is_facing].mean(0)
+    assert np.linalg.norm(difference) < np.radians(0.3)
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 40.0, 70.0])
+def test_a_plane_seen_through_a_real_lens_has_one_normal(tilt_deg: float) -> None:
+    tilt = np.radians(tilt_deg)
+    unit = np.array([np.sin(tilt), 0.0, -np.cos(tilt)])
+    depth = plane_depth(REAL, unit, -1.5 * np.cos(tilt))
+    rays = np.concatenate([REAL.rays(), np.ones((288, 320, 1))], -1)
+    cosine = -(rays @ unit) / np.linalg.norm(rays, axis=-1)
+    z = np.where((depth > 0.3) & (depth < 8.0), depth, 0.0)
+    found = normals(unproject(z, REAL, z))
+    is_found = np.isfinite(found[..., 0])
+    is_expected = (z > 0) & (cosine > np.cos(np.radians(74.0)))  # a slope of 4 is 76 degrees
+    assert is_expected.mean() > 0.3
+    assert is_found[is_expected].all()
+    np.testing.assert_allclose(found[is_found], np.broadcast_to(unit, found[is_found].shape), atol=1e-8)
+
+
+def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    z = np.where(
+        rng.random((288, 320)) < 0.1, 0.0, 1.5 + 0.3 * (np.arange(320) > 130) + rng.normal(0, 0.01, (288, 320))
+    )
+    points = unproject(z, REAL, z)
+    answers = []
+    for num_threads in (1, 2, 4):
+        monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", num_threads)
+        answers.append(normals(points))
+    assert np.isfinite(answers[0]).mean() > 0.5
+    np.testing.assert_array_equal(answers[1], answers[0])
+    np.testing.assert_array_equal(answers[2], answers[0])
 
 
 def test_normals_do_not_cross_depth_edges() -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from anim_real.geometry.cameras import Camera
+from anim_real.rig import DepthMode
 from anim_real.studio.noise import (
     DepthError,
+    depth_odds,
     depth_sigma_mm,
     illuminated,
     make_depth_error,
@@ -27,7 +29,8 @@ FLAT = DepthError(
 def measure(z: float, albedo: float, rng: np.random.Generator, error: DepthError = FLAT, ambiguity: float = 0.0):
     depth = np.full(SHAPE, z, np.float32)
     amplitude = np.full(SHAPE, albedo / z**2, np.float32)
-    return measured_depth_mm(depth, np.ones(SHAPE), amplitude, np.full(SHAPE, ambiguity, np.float32), error, rng)
+    odds = depth_odds(depth, np.ones(SHAPE), amplitude, np.full(SHAPE, ambiguity, np.float32), error)
+    return measured_depth_mm(odds, rng)
 
 
 @pytest.mark.parametrize(("z", "sigma_mm"), [(0.8, 0.6), (1.5, 0.9), (3.0, 1.8)])
@@ -63,7 +66,7 @@ def test_most_mixed_pixels_are_rejected_but_some_fly(rng: np.random.Generator):
 def test_nothing_hit_gives_nothing(rng: np.random.Generator):
     nothing = np.full(SHAPE, np.inf, np.float32)
     zero = np.zeros(SHAPE, np.float32)
-    assert not measured_depth_mm(nothing, np.ones(SHAPE), zero, zero, FLAT, rng).any()
+    assert not measured_depth_mm(depth_odds(nothing, np.ones(SHAPE), zero, zero, FLAT), rng).any()
     assert measured_ir(zero, rng).mean() < 10
 
 
@@ -84,8 +87,33 @@ def test_bias_acts_along_the_ray(rng: np.random.Generator):
     )
     length = 1.25
     z, amplitude = np.full(SHAPE, 2.0, np.float32), np.full(SHAPE, 0.1, np.float32)
-    depth = measured_depth_mm(z, np.full(SHAPE, length), amplitude, np.zeros(SHAPE, np.float32), error, rng)
+    odds = depth_odds(z, np.full(SHAPE, length), amplitude, np.zeros(SHAPE, np.float32), error)
+    depth = measured_depth_mm(odds, rng)
     assert depth.mean() == pytest.approx(2_000.0 + 5.0 / length, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("mode", "z_ok", "z_beyond", "factor"),
+    [
+        ("NFOV_2X2BINNED", 5.0, 5.6, 0.7),
+        ("WFOV_2X2BINNED", 0.4, 3.0, 1.3),
+        ("WFOV_UNBINNED", 0.4, 2.3, 2.0),
+        ("PASSIVE_IR", None, 1.0, 1.0),
+    ],
+)
+def test_every_mode_has_its_range_and_noise(
+    mode: DepthMode, z_ok: float | None, z_beyond: float, factor: float, rng: np.random.Generator
+):
+    def odds(z: float, mode: DepthMode):
+        plane, amplitude = np.full(SHAPE, z, np.float32), np.full(SHAPE, 0.7 / z**2 * 0.5, np.float32)
+        return depth_odds(plane, np.ones(SHAPE), amplitude, np.zeros(SHAPE, np.float32), FLAT, mode)
+
+    assert not measured_depth_mm(odds(z_beyond, mode), rng).any()
+    if z_ok is not None:
+        depth = measured_depth_mm(odds(z_ok, mode), rng)
+        assert (depth > 0).all()
+        plain = odds(z_ok, "NFOV_UNBINNED").sigma_mm[0, 0]
+        assert depth.std() == pytest.approx(np.hypot(factor * plain, 1 / np.sqrt(12)), rel=0.05)
 
 
 def test_hexagon_holds_what_the_real_device_measured(shared_data: Path):
