@@ -7,7 +7,7 @@ was considered). Excluded frames stay listed with their reason.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -50,6 +50,9 @@ class ManifestTake(Spec):
     consent: ConsentSpec | None
     files_sha256: dict[str, str]
     clocks: dict[str, ClockMap] = Field(description="per sensor: device clock to scanner clock in this take")
+    person_sources: dict[str, dict[str, Any]] = Field(
+        default={}, description="per sensor: what told the person from the background, with hashes"
+    )
     best_offset_frames: dict[str, int] = Field(
         description="per sensor: frame offset at which depth fits the scans best; 0 is in sync"
     )
@@ -69,6 +72,7 @@ class Manifest(Spec):
     rig_sha256: str
     calibration: str
     calibration_sha256: str
+    depth_filters: dict[str, Any] = Field(default={}, description="what was done to depth images, as the rig has it")
     takes: tuple[ManifestTake, ...]
     splits: dict[Literal["train", "val", "test"], tuple[str, ...]] = Field(description="subjects of each split")
     num_pairs: int

@@ -123,6 +123,17 @@ def curves(series: Mapping[str, tuple[ArrayLike, ArrayLike]], x_label: str, y_la
     return figure
 
 
+def scatter(x: ArrayLike, y: ArrayLike, x_label: str, y_label: str) -> Any:
+    """Matplotlib figure: one dot per (x, y)."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(6.0, 3.2))
+    axes.plot(np.asarray(x), np.asarray(y), ".", markersize=3)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def side_by_side(images: Sequence[NDArray[np.uint8]], *, gap_px: int = 4) -> NDArray[np.uint8]:
     """Place (H, W, 3) images of equal height in one row on white."""
     height = max(image.shape[0] for image in images)

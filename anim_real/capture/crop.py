@@ -1,8 +1,8 @@
 """The person in a capture: which depth pixels are theirs, their points, and a square picture of them.
 
-The rig's volume (an upright cylinder in the scan frame) says where the performer is; everything
-else is background. The depth bias is removed first. The crop is a pinhole camera with the colour
-camera's own position and axes: its frame is still ``color``.
+The rig's volume (an upright cylinder in the scan frame) says where the performer is, and what else the
+rig names (``person_mask``) must agree; everything else is background. The depth bias is removed first.
+The crop is a pinhole camera with the colour camera's own position and axes: its frame is still ``color``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from anim_real.calibration import SensorCalibration
 from anim_real.capture.alignment import depth_to_color
+from anim_real.capture.filters import flying_pixels
+from anim_real.capture.person_mask import PersonSources
+from anim_real.capture.rectify import rectify, rectify_mask
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.depth import unproject
@@ -25,8 +28,7 @@ _MIN_AREA_M2 = 0.02  # less visible surface than a head's is nobody
 _BRIDGE_M = 0.10  # parts of a person this close in the image belong together (dark clothes leave gaps)
 _MARGIN = 0.10  # of the person's extent, on every side: hair often gives no depth
 _TRIM_PERCENT = 0.1  # stray points that must not widen the crop
-_FLYING_STEP = 0.02  # of the depth: a neighbour farther in front or behind is on another surface
-_FLYING_NEIGHBORS = 3  # of eight: with fewer on its surface a pixel hangs between two surfaces
+_VOLUME_ONLY = PersonSources()
 _INCOMPLETE = "Choose a complete capture, such as the next one; inspect counts the incomplete ones"
 
 
@@ -62,7 +64,9 @@ class PersonDepth:
     points_depth: NDArray[np.float64]
 
 
-def person_crop(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, *, size: int) -> PersonCrop:
+def person_crop(
+    frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, *, size: int, sources: PersonSources = _VOLUME_ONLY
+) -> PersonCrop:
     """Cut the person out of a complete capture.
 
     Args:
@@ -70,8 +74,10 @@ def person_crop(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, *, si
         sensor: its sensor's calibration.
         rig: gives the volume and the direction up.
         size: S, pixels.
+        sources: what else tells the person; see ``person_mask``.
 
     Raises:
+        NotFoundError: the capture's mask file is missing.
         DataError: colour or depth is missing or of another mode, or nobody is in the volume.
     """
     where = f"capture {frame.index}"
@@ -80,32 +86,42 @@ def person_crop(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, *, si
     color_camera = sensor.color.camera()
     if frame.color.shape[:2] != (color_camera.height, color_camera.width):
         raise DataError(f"colour image is {frame.color.shape[:2]}, calibrated is mode {sensor.color.mode}", where=where)
-    person = find_person(frame, sensor, rig)
+    person = find_person(frame, sensor, rig, sources)
     T_color_depth = sensor.T_color_depth.rigid()
     camera = crop_camera(T_color_depth.apply(person.points_depth), size)
     depth_camera = sensor.depth.camera()
     everything = depth_to_color(person.depth_mm, depth_camera, camera, T_color_depth)
     alone = depth_to_color(np.where(person.is_person, person.depth_mm, 0.0), depth_camera, camera, T_color_depth)
     is_visible = (alone > 0) & (alone == everything)
-    color, is_inside = _rectified(frame.color, color_camera, camera)
+    color, is_inside = rectify(frame.color, color_camera, camera)
     mask = _filled(is_visible, everything > 0) & is_inside
+    drawn = sources.color_mask(frame.index, color_camera)
+    if drawn is not None:
+        mask &= rectify_mask(drawn, color_camera, camera)
+        is_visible &= mask
     return PersonCrop(color=color, depth_mm=np.where(is_visible, alone, 0).astype(np.uint16), mask=mask, camera=camera)
 
 
-def depth_points_scan(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec) -> NDArray[np.float64]:
+def depth_points_scan(
+    frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, sources: PersonSources = _VOLUME_ONLY
+) -> NDArray[np.float64]:
     """The person's depth points (N, 3) in the scan frame, metres, bias removed.
 
     Raises:
+        NotFoundError: the capture's mask file is missing.
         DataError: depth is missing or of another mode, or nobody is in the volume.
     """
     T_scan_depth = sensor.T_color_scan.rigid().inverse() @ sensor.T_color_depth.rigid()
-    return T_scan_depth.apply(find_person(frame, sensor, rig).points_depth)
+    return T_scan_depth.apply(find_person(frame, sensor, rig, sources).points_depth)
 
 
-def find_person(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec) -> PersonDepth:
-    """Find the person's depth pixels: inside the volume, in one piece, without flying pixels.
+def find_person(
+    frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec, sources: PersonSources = _VOLUME_ONLY
+) -> PersonDepth:
+    """Find the person's depth pixels: in the volume, allowed by all sources, in one piece, no flying pixels.
 
     Raises:
+        NotFoundError: the capture's mask file is missing.
         DataError: depth is missing or of another mode, or nobody is in the volume.
     """
     where = f"capture {frame.index}"
@@ -118,13 +134,14 @@ def find_person(frame: RgbdFrame, sensor: SensorCalibration, rig: RigSpec) -> Pe
     points_depth = unproject(frame.depth_mm, camera, z)
     T_scan_depth = sensor.T_color_scan.rigid().inverse() @ sensor.T_color_depth.rigid()
     is_inside = rig.volume.contains(T_scan_depth.apply(points_depth), rig.scanner.up_vector)
-    is_person = _largest_piece(is_inside & ~flying_pixels(z), z, camera)
+    is_inside &= sources.select(frame, z, sensor) & ~flying_pixels(z)
+    is_person = _largest_piece(is_inside, z, camera)
     area_m2 = float((z[is_person] ** 2).sum()) / (camera.fx * camera.fy)
     if area_m2 < _MIN_AREA_M2:
         raise DataError(
             f"nobody is in the rig's volume ({area_m2 * 1e4:.0f} cm² of surface seen)",
             where=where,
-            fix="Check the calibration, and center, radius_m and height_m of the rig's volume",
+            fix="Check the calibration, the rig's volume (center, radius_m, height_m) and what [person] names",
         )
     return PersonDepth(depth_mm=z * 1e3, is_person=is_person, points_depth=points_depth[is_person])
 
@@ -141,23 +158,6 @@ def crop_camera(points_color: NDArray[np.float64], size: int) -> Camera:
     )
 
 
-def flying_pixels(z: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(h, w) bool: pixels that mix two surfaces and hang between them, by how few neighbours share their depth.
-
-    Args:
-        z: (h, w) depth in any unit, 0 = none.
-    """
-    height, width = z.shape
-    padded = np.pad(z, 1)
-    limit = _FLYING_STEP * z
-    num_near = np.zeros(z.shape, np.uint8)
-    for row in range(3):
-        for column in range(3):
-            if (row, column) != (1, 1):
-                num_near += np.abs(padded[row : row + height, column : column + width] - z) <= limit
-    return (z > 0) & (num_near < _FLYING_NEIGHBORS)
-
-
 def _largest_piece(is_inside: NDArray[np.bool_], z: NDArray[np.float64], camera: Camera) -> NDArray[np.bool_]:
     """The largest connected part, gaps of up to ``_BRIDGE_M`` bridged."""
     if not is_inside.any():
@@ -169,21 +169,6 @@ def _largest_piece(is_inside: NDArray[np.bool_], z: NDArray[np.float64], camera:
     sizes = np.bincount(labels[is_inside])
     sizes[0] = 0
     return is_inside & (labels == sizes.argmax())
-
-
-def _rectified(color: NDArray[np.uint8], camera: Camera, crop: Camera) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Colour image as the crop camera sees it, and which of its pixels the sensor saw; averaged when it shrinks."""
-    shrink = max(1, int(np.ceil(camera.fx / crop.fx)))
-    fine = crop.scale(shrink)
-    map_x, map_y = cv2.initUndistortRectifyMap(
-        camera.matrix, camera.distortion, np.eye(3), fine.matrix, (fine.width, fine.height), cv2.CV_32FC1
-    )
-    image = cv2.remap(color, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    is_inside = (map_x > -0.5) & (map_x < camera.width - 0.5) & (map_y > -0.5) & (map_y < camera.height - 0.5)
-    if shrink > 1:
-        image = cv2.resize(image, (crop.width, crop.height), interpolation=cv2.INTER_AREA)
-        is_inside = is_inside.reshape(crop.height, shrink, crop.width, shrink).all((1, 3))
-    return np.ascontiguousarray(image, dtype=np.uint8), np.asarray(is_inside)
 
 
 def _filled(is_person: NDArray[np.bool_], has_depth: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,7 +1,9 @@
-"""Write a recording as images, coloured points and intrinsics, or a calibration target as printable files.
+"""Write a recording as images, points and cameras, or a calibration target as printable files.
 
-A recording (MKV): points are PLY with normals, in metres in the colour camera's frame. Frames are counted
-from 0; without --frames every complete capture is a candidate, and --every thins them.
+A recording (MKV): points are PLY with normals, in metres in the colour camera's frame (of a capture without
+colour, in the depth camera's); the cameras are written as JSON, OpenCV YAML, COLMAP text and Open3D JSON. Frames
+are counted from 0. Without --frames every complete capture is a candidate, or every capture if none is complete
+(a recording of depth, IR or colour alone); --start and --end narrow them, --every thins them.
 
 A target (a name in calibration/targets, or its TOML): true-size SVG and PDF of its faces to print, its mesh
 with texture, and the positions of its corners.
@@ -11,13 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, ConfigError, DataError
 from anim_real.files import atomic_folder, refuse_existing, write_json
+
+if TYPE_CHECKING:
+    from anim_real.capture.k4a_mkv import Recording
 
 _TEXTURE_PX = 4096
 
@@ -30,13 +35,20 @@ class Arguments:
         source: an Azure Kinect recording (MKV), or the name or TOML of a calibration target.
         output: folder to write; must not exist.
         frames: indices of captures of a recording; all complete ones by default.
+        start: leave out captures before this time, in seconds since the first capture.
+        end: leave out captures from this time on, in seconds since the first capture.
         every: of the candidates take every n-th.
+        rectified: also write colour and depth images without lens distortion, aligned pixel by pixel; their
+            camera is rectified.open3d.json.
     """
 
     source: tyro.conf.Positional[Path]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     frames: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
     every: int = 1
+    rectified: bool = False
 
 
 def run(arguments: Arguments, console: Console) -> Result:
@@ -73,34 +85,54 @@ def _export_target(arguments: Arguments) -> Result:
 
 def _export_recording(arguments: Arguments, console: Console) -> Result:
     """Export the chosen captures; a capture that cannot be exported is listed and the rest is written."""
-    from anim_real.capture.export import export_capture, write_intrinsics
+    from anim_real.capture.export import device_cameras, export_capture, write_cameras
     from anim_real.capture.k4a_mkv import open_recording
 
     if arguments.every < 1:
         raise ConfigError(f"--every {arguments.every} is not a positive number", where="export")
+    if arguments.frames and (arguments.start is not None or arguments.end is not None):
+        raise ConfigError("--frames names captures, --start and --end choose them", where="export", fix="Give one")
     refuse_existing(arguments.output)
     exported: list[dict[str, Any]] = []
     failures: list[str] = []
     with open_recording(arguments.source) as recording:
-        complete = [int(i) for i in recording.stamps().is_complete.nonzero()[0]]
-        chosen = (list(arguments.frames) or complete)[:: arguments.every]
-        if not chosen:
-            raise DataError(
-                "no capture has both colour and depth", where=arguments.source, fix="Name captures with --frames"
-            )
+        chosen = (list(arguments.frames) or _candidates(recording, arguments))[:: arguments.every]
+        cameras = device_cameras(recording)
         with atomic_folder(arguments.output) as folder:
-            write_intrinsics(recording, folder / "intrinsics.json")
+            shared = write_cameras(recording, cameras, folder)
             for index in console.progress(chosen, "export"):
                 try:
-                    exported.append(export_capture(recording, index, folder))
+                    exported.append(export_capture(recording, cameras, index, folder, rectified=arguments.rectified))
                 except AnimRealError as error:
                     failures.append(f"capture {index}: {error}")
             if not exported:
                 raise DataError(f"nothing could be exported: {failures[0]}", where=arguments.source)
     num_points = sum(entry.get("num_points", 0) for entry in exported)
+    num_incomplete = sum(not entry["is_complete"] for entry in exported)
+    frames = sorted({entry["points_frame"] for entry in exported if "points_frame" in entry})
     return Result(
         path=arguments.output,
-        record={"recording": str(arguments.source), "captures": exported},
-        lines=(f"{len(exported)} captures, {num_points:,} points (metres, colour camera frame)",),
+        record={"recording": str(arguments.source), "cameras": shared, "captures": exported},
+        lines=(
+            f"{len(exported)} captures ({num_incomplete} without colour or depth), {num_points:,} points "
+            f"(metres, frame of the {' or '.join(frames) or 'colour'} camera)",
+        ),
         failures=tuple(failures),
     )
+
+
+def _candidates(recording: Recording, arguments: Arguments) -> list[int]:
+    """Complete captures, or all if none is complete, in the range of time; ``DataError`` if none is left."""
+    stamps = recording.stamps()
+    is_chosen = stamps.is_complete if stamps.is_complete.any() else stamps.time_us >= 0
+    elapsed_s = (stamps.time_us - stamps.time_us[0]) * 1e-6
+    if arguments.start is not None:
+        is_chosen = is_chosen & (elapsed_s >= arguments.start)
+    if arguments.end is not None:
+        is_chosen = is_chosen & (elapsed_s < arguments.end)
+    if not is_chosen.any():
+        raise DataError(
+            f"no capture lies in this range; the recording lasts {elapsed_s[-1]:.2f} s", where=arguments.source,
+            fix="Change --start and --end",
+        )  # fmt: skip
+    return [int(index) for index in is_chosen.nonzero()[0]]

@@ -236,6 +236,7 @@ def _manifest(
         rig_sha256=rig_sha256,
         calibration=calibration_path.as_posix(),
         calibration_sha256=sha256_file(arguments.calibration),
+        depth_filters=setup.rig.depth_filters.model_dump(mode="json"),
         takes=tuple(take.entry for take in done),
         splits=splits,
         num_pairs=num_pairs,

@@ -120,8 +120,8 @@ def _from_dataset(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid
 
 def _from_take(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid]:
     from anim_real.calibration import load_calibration
-    from anim_real.capture.crop import person_crop
     from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.person_reader import PersonReader
     from anim_real.commands.jobs.take_pairs import require_device
     from anim_real.data.examples import prepare
     from anim_real.rig import load_rig
@@ -148,7 +148,7 @@ def _from_take(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid]:
         if not 0 <= arguments.index < len(recording):
             raise NotFoundError(f"no capture {arguments.index}; there are {len(recording)}", where=arguments.take)
         require_device(recording, sensor)
-        crop = person_crop(recording.capture(arguments.index), sensor, rig, size=arguments.size)
+        crop = PersonReader(recording, sensor, rig, arguments.take).crop(arguments.index, size=arguments.size)
     frame = prepare(
         crop.color, crop.depth_mm, crop.mask, crop.camera, size=size, where=f"{arguments.take} {arguments.index}"
     )

@@ -188,6 +188,17 @@ def _wander(
     return fit_wander(device.time_us[is_shared], error[is_shared]) if is_shared.sum() >= 2 else ()
 
 
+def window_sigma_us(stamps: Stamps) -> float:
+    """How far apart both systems' recordings begin and end, as a standard deviation in µs."""
+    return _WINDOW_SIGMA_US if stamps.is_triggered else _FREE_WINDOW_SIGMA_US
+
+
+def tied_drift(stamps: Stamps) -> Rate | None:
+    """Rate of the scanner clock against the device clock where both follow the same pulses; else None."""
+    device, scanner = _trains(stamps)
+    return None if device is None or scanner is None else relative_rate(device, scanner)
+
+
 def _trains(stamps: Stamps) -> tuple[PulseTrain | None, PulseTrain | None]:
     """Both systems' pulse trains; None for a system that follows no pulses."""
     if not stamps.is_triggered:
@@ -225,7 +236,7 @@ def _choose_loop(device: LedFit, scanner: LedFit, stamps: Stamps, loop_us: float
 
     Returns the offset (µs) and the margin (nats) over the next turn.
     """
-    sigma = _WINDOW_SIGMA_US if stamps.is_triggered else _FREE_WINDOW_SIGMA_US
+    sigma = window_sigma_us(stamps)
     scale = 1.0 + scanner.rate.drift_ppm * 1e-6
     base = scanner.mid_us + (device.phase_us - scanner.phase_us) / scale - device.mid_us
     ends = stamps.scanner_us[[0, -1]] - stamps.device_us[[0, -1]]

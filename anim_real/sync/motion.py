@@ -25,6 +25,7 @@ _STEPS_PER_PERIOD = 4
 _MIN_OVERLAP = 0.5  # of the shorter track: shifts that leave less are not compared
 _NOISE_FLOOR_M = 2e-4
 _RIVAL_PERIODS = 0.75  # a shift farther away than this gives other pairs
+_NUM_RIVALS = 8
 _CAUCHY = 2.5  # standard deviations: residuals beyond it count less and less
 _ROUNDS = 8
 
@@ -51,7 +52,12 @@ class MotionTrack:
 
 
 def motion_clock(
-    sensor_id: str, device: MotionTrack, scanner: MotionTrack, *, drift: tuple[float, float] = (0.0, DRIFT_SIGMA_PPM)
+    sensor_id: str,
+    device: MotionTrack,
+    scanner: MotionTrack,
+    *,
+    drift: tuple[float, float] = (0.0, DRIFT_SIGMA_PPM),
+    window_sigma_us: float = np.inf,
 ) -> ClockMap:
     """Solve the map device -> scanner by the performer's motion.
 
@@ -61,6 +67,8 @@ def motion_clock(
         scanner: track of the scans.
         drift: scanner clock against device clock in ppm, and its sigma: from the stamps where both follow the
             same pulses, else what crystals do. It is refined where the motion tells it.
+        window_sigma_us: how far apart the two tracks begin and end, as a standard deviation; infinite = unknown.
+            A walk fits at every step: this alone tells which.
 
     Raises:
         DataError: fewer than 20 frames in a track, or the tracks hold different quantities.
@@ -77,8 +85,11 @@ def motion_clock(
     curve = _Curve(scanner)
     origin_us = round(float(device.time_us.mean()))
     elapsed = (device.time_us - origin_us).astype(np.float64)
-    shifts, costs = _search(device, curve, origin_us, elapsed, drift[0])
-    fit = _refine(device, curve, origin_us, elapsed, float(shifts[np.argmin(costs)]), drift, 1.0)
+    shifts, costs, counts = _search(device, curve, origin_us, elapsed, drift[0])
+    ends_us = (scanner.time_us - device.time_us[0])[[0, -1]] - (device.time_us - device.time_us[0])[[0, -1]]
+    window = ((shifts[:, None] - ends_us) ** 2).sum(1) / (2.0 * window_sigma_us**2)
+    best = int(np.argmin(np.where(counts > 0, counts, 1) * costs + window))
+    fit = _refine(device, curve, origin_us, elapsed, float(shifts[best]), drift, 1.0)
     if fit.explained < 0.5:
         raise RefusedError(
             f"the performer's motion explains {max(fit.explained, 0.0):.0%} of what the scans show",
@@ -86,11 +97,11 @@ def motion_clock(
             fix="Too little motion, or takes that do not belong together: let the performer jump once, or use an LED",
         )
     margin = np.inf
-    is_rival = np.abs(shifts - fit.offset_us) >= _RIVAL_PERIODS * scanner.period_us
-    if np.isfinite(costs[is_rival]).any():
-        start = float(shifts[is_rival][np.argmin(costs[is_rival])])
-        rival = _refine(device, curve, origin_us, elapsed, start, drift, 1.0 / _STEPS_PER_PERIOD)
-        margin = (rival.cost - fit.cost) * min(fit.num_frames, rival.num_frames) / fit.inflation
+    for row in _rivals(shifts, costs * fit.num_frames / fit.inflation + window, fit.offset_us, scanner.period_us):
+        rival = _refine(device, curve, origin_us, elapsed, float(shifts[row]), drift, 1.0 / _STEPS_PER_PERIOD)
+        num_shared = min(fit.num_frames, rival.num_frames)
+        lead = (rival.cost - fit.cost) * num_shared / fit.inflation + float(window[row] - window[best])
+        margin = min(margin, lead)
     if margin < MIN_MARGIN:
         raise RefusedError(
             f"two shifts in time explain the motion almost alike: margin {margin:.1f} nats ({MIN_MARGIN:.0f} needed)",
@@ -134,6 +145,16 @@ class _Curve:
         return self._spline(inside), self._speed(inside), is_known
 
 
+def _rivals(shifts: Array, scores: Array, offset_us: float, period_us: float) -> list[int]:
+    """Rows of the best other shifts, lowest score first, each a frame period or more from those before it."""
+    is_open = (np.abs(shifts - offset_us) >= _RIVAL_PERIODS * period_us) & np.isfinite(scores)
+    chosen: list[int] = []
+    while is_open.any() and len(chosen) < _NUM_RIVALS:
+        chosen.append(int(np.argmin(np.where(is_open, scores, np.inf))))
+        is_open &= np.abs(shifts - shifts[chosen[-1]]) >= period_us
+    return chosen
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
     offset_us: float
@@ -149,35 +170,37 @@ class _Fit:
 
 def _search(
     device: MotionTrack, curve: _Curve, origin_us: int, elapsed: Array, drift_ppm: float
-) -> tuple[Array, Array]:
-    """Shifts (µs at the origin) and what each costs per frame; infinite where too little overlaps."""
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Shifts (µs at the origin), what each costs per frame, and frames compared; none where too little overlaps."""
     step = curve.period_us / _STEPS_PER_PERIOD
     low = curve.first_us - device.time_us[-1]
     high = curve.last_us - device.time_us[0]
     shifts = np.arange(float(low), float(high) + step, step)
     num_least = max(_MIN_FRAMES, round(_MIN_OVERLAP * min(len(elapsed), curve.length_us / device.period_us)))
-    costs = np.full(len(shifts), np.inf)
+    costs, counts = np.full(len(shifts), np.inf), np.zeros(len(shifts), dtype=np.int64)
+    reference = device.lengths.var(0)
     stretched = origin_us + elapsed * (1.0 + drift_ppm * 1e-6)
     for row, shift in enumerate(shifts):
         lengths, _, is_known = curve.at(stretched + shift)
         if is_known.sum() >= num_least:
-            costs[row] = _cost(device.lengths[is_known], lengths[is_known])
+            costs[row] = _cost(device.lengths[is_known], lengths[is_known], reference)
+            counts[row] = is_known.sum()
     if not np.isfinite(costs).any():
         raise RefusedError(
             "the recording and the scans are of too different lengths to compare their motion",
             where="motion",
             fix="Record both from the first to the last moment of the take",
         )
-    return shifts, costs
+    return shifts, costs, counts
 
 
-def _cost(seen: Array, predicted: Array) -> float:
-    """Minus log likelihood per frame (nats, up to a constant), as if frames were independent.
+def _cost(seen: Array, predicted: Array, reference: Array) -> float:
+    """Minus log likelihood per frame (nats), as if frames were independent; 0 for a track that explains nothing.
 
-    Relative to a track that explains nothing, so that overlaps of unequal liveliness compare fairly.
+    ``reference`` (F,) is the variance of the whole track: frames that a shift leaves alone count as unexplained.
     """
     variance = np.maximum((seen - predicted).var(0), _NOISE_FLOOR_M**2)
-    return 0.5 * float(np.log(variance / np.maximum(seen.var(0), _NOISE_FLOOR_M**2)).sum())
+    return 0.5 * float(np.log(variance / np.maximum(reference, _NOISE_FLOOR_M**2)).sum())
 
 
 def _refine(
@@ -221,7 +244,7 @@ def _refine(
         limit = curve.period_us / _STEPS_PER_PERIOD
         shift = float(np.clip(shift + np.clip(move[0], -limit, limit), low, high))
         drift_ppm += float(move[1])
-        cost, num_frames = _cost(seen, predicted), len(seen)
+        cost, num_frames = _cost(seen, predicted, device.lengths.var(0)), len(seen)
         total = seen - seen.mean(0)
         explained = 1.0 - float((residual**2 / sigma**2).sum() / np.maximum((total**2 / sigma**2).sum(), 1e-30))
         residual_us = float(np.sqrt(len(residual) * residual.shape[1] / max((weight * by_shift**2).sum(), 1e-30)))

@@ -162,6 +162,19 @@ def test_restarted_device_is_excluded_with_the_reason(studio, tmp_path, capsys) 
     assert frames[frames["subject"] == "s5"].reason.str.contains("restarted").all()
 
 
+def test_restarted_device_is_paired_by_motion_where_there_is_enough(studio, tmp_path, capsys) -> None:
+    rebooted = write_take(tmp_path / "takes" / "s6-swing", "s6", num=30, seed=6, device_jump_us=-40e6)
+    takes = (rebooted.folder, studio[1]["s1"].folder)
+    assert ingest(studio[0], tmp_path / "m.json", takes=takes) == 0
+    told = capsys.readouterr().err
+    assert "the clock is told by motion" in told
+    assert "not by stamps" in told
+    manifest, frames = load_manifest(tmp_path / "m.json")
+    rows = frames[(frames["subject"] == "s6") & (frames["verdict"] == "pair")]
+    assert set(zip(rows["kinect_index"], rows["scan_index"], strict=True)) == rebooted.pairs
+    assert next(take for take in manifest.takes if take.subject == "s6").clocks["k0"].method == "motion"
+
+
 def test_unit_mix_up_names_the_key_and_leaves_nothing(studio, tmp_path, capsys) -> None:
     metres = write_take(tmp_path / "takes" / "s6-swing", "s6", unit=1.0, seed=6)
     assert ingest(studio[0], tmp_path / "m.json", "--quiet", takes=(metres.folder,)) == 4

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibration import SensorCalibration
-from anim_real.capture.crop import person_crop
 from anim_real.capture.k4a_mkv import Recording, open_recording
+from anim_real.capture.person_reader import PersonReader
 from anim_real.capture.scanner import load_scan
 from anim_real.commands.jobs.region_labels import RegionCapture, labelled
 from anim_real.commands.jobs.scan_units import scan_unit, stable_rng
@@ -123,9 +123,9 @@ def pair_outcome(task: PairTask | LostTake) -> Outcome:
 
 
 def _frame_row(task: PairTask, frame: PairFrame) -> FrameRow:
-    capture = _recording(task.recordings[frame.sensor]).capture(frame.kinect_index)
     sensor = task.sensors[frame.sensor]
-    crop = person_crop(capture, sensor, task.rig, size=task.options.size)
+    reader = _reader(task.recordings[frame.sensor], sensor, task.rig, task.folder)  # type: ignore[arg-type]  # frozen
+    crop = reader.crop(frame.kinect_index, size=task.options.size)
     return FrameRow(
         color=encode_jpeg(crop.color) if task.options.color == "jpeg" else crop.color,
         depth_mm=crop.depth_mm,
@@ -159,6 +159,11 @@ def _region_capture(task: PairTask, frame: PairFrame) -> RegionCapture:
     return RegionCapture(
         sensor=frame.sensor, kinect_index=frame.kinect_index, calibration=task.sensors[frame.sensor], color=color
     )
+
+
+@lru_cache(maxsize=_OPEN_RECORDINGS)
+def _reader(path: Path, sensor: SensorCalibration, rig: RigSpec, folder: Path) -> PersonReader:
+    return PersonReader(_recording(path), sensor, rig, folder)
 
 
 @lru_cache(maxsize=_OPEN_RECORDINGS)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from anim_real import __version__
 from anim_real.calibration import Calibration, load_calibration
+from anim_real.capture.person_mask import background_file
 from anim_real.commands.jobs.aligned_pairs import LostTake, PairFrame, PairOptions, PairTask
 from anim_real.commands.jobs.region_labels import source_sha256
 from anim_real.errors import ConsentError, DataError, NotFoundError
@@ -120,6 +121,7 @@ def build_plan(sources: PairSources, options: PairOptions) -> BuildPlan:
         "calibration_sha256": manifest.calibration_sha256,
         "rig": manifest.rig,
         "rig_sha256": manifest.rig_sha256,
+        "depth_filters": manifest.depth_filters,
         "options": options.record(),
     }
     shared = {
@@ -128,6 +130,7 @@ def build_plan(sources: PairSources, options: PairOptions) -> BuildPlan:
         "options": options.record(),
         "calibration": manifest.calibration_sha256,
         "rig": manifest.rig_sha256,
+        "depth_filters": manifest.depth_filters,
     }
     takes = tuple(_take_plan(sources, take, shared, options.regions) for take in sources.takes.values())
     return BuildPlan(
@@ -153,6 +156,7 @@ def _take_plan(
     rows = [[scan_index, [repr(frame) for frame in frames]] for scan_index, frames in pairs.items()]
     region_files = source_sha256(regions, sources.path.parent / take.folder)
     inputs = [shared, take.take_id, take.files_sha256, rows, consent.model_dump(mode="json"), region_files]
+    inputs.append(take.person_sources)
     return TakePlan(
         take=take.take_id,
         subject=take.subject,
@@ -160,7 +164,7 @@ def _take_plan(
         num_scans=len(pairs),
         input_key=content_key(inputs),
         consent=consent,
-        provenance=shared | {"region_files_sha256": region_files},
+        provenance=shared | {"region_files_sha256": region_files, "person_sources": take.person_sources},
     )
 
 
@@ -192,6 +196,7 @@ def pair_tasks(sources: PairSources, options: PairOptions, take_id: str) -> list
     unknown = [name for name in names if name not in sources.calibration.sensors]
     if unknown:
         raise DataError(f"sensors {unknown} are not in the calibration", where=folder, fix="Calibrate and ingest again")
+    _check_backgrounds(sources.rig, entry, names, folder)
     missing = sorted(set(pairs) - set(take.scan_paths))
     if missing:
         raise NotFoundError(
@@ -211,6 +216,16 @@ def pair_tasks(sources: PairSources, options: PairOptions, take_id: str) -> list
         )
         for scan_index, frames in pairs.items()
     ]
+
+
+def _check_backgrounds(rig: RigSpec, entry: ManifestTake, names: list[str], folder: Path) -> None:
+    """Refuse a recording of the empty studio that is not the one ingest used (it may lie outside the take)."""
+    if rig.person.background is None:
+        return
+    for name in names:
+        path = background_file(rig.person.background, name, folder)
+        if sha256_file(path) != entry.person_sources.get(name, {}).get("background", {}).get("sha256"):
+            raise DataError("changed since ingest", where=path, fix="Run ingest again")
 
 
 def _pair_frame(row: dict[str, Any]) -> PairFrame:

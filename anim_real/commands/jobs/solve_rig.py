@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anim_real import __version__
 from anim_real.calibrate.boards import Target
@@ -24,14 +22,13 @@ from anim_real.calibration import Calibration, ClockMap, SensorCalibration
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.capture.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
+from anim_real.commands.jobs.take_clocks import led_clock
 from anim_real.console import Console
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import sha256_file
 from anim_real.mesh import Mesh
 from anim_real.resources import find
 from anim_real.rig import RigSpec, SensorSpec, load_rig
-from anim_real.sync.clocks import calibrate_clock, rig_stamps
-from anim_real.sync.led import LedSamples, locate_led
 from anim_real.take import Take, load_take
 
 
@@ -111,7 +108,7 @@ def _solve_one(
         _check_recording(recording, spec)
         factory = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
         console.say(f"{spec.id}: reading the LED")
-        clock = _clock(recording, take, rig, spec)
+        clock = led_clock(take, recording, rig, spec)
         color = factory.camera("color", spec.color_mode)
         max_motion_px = protocol.segments.max_motion_px * color.width / COLOR_REFERENCE_WIDTH_PX
         placements: list[Placement] = []
@@ -155,29 +152,6 @@ def _solve_one(
         solved, serial=serial, color_mode=spec.color_mode, depth_mode=spec.depth_mode, clock=clock
     )
     return record, solved, images
-
-
-def _clock(recording: Recording, take: Take, rig: RigSpec, spec: SensorSpec) -> ClockMap:
-    """Device clock to scanner clock from the coded LED."""
-    if rig.led is None or take.led is None:
-        raise DataError(
-            "which capture shows which scan is told by a coded LED, and there is none",
-            where=take.folder / "scans" / "led.csv",
-            fix="Describe the LED under [led] in the rig and export its brightness per scanner frame as scans/led.csv",
-        )
-    stamps = recording.stamps()
-    colored = np.flatnonzero(stamps.color_time_us >= 0)
-
-    def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for number in colored:
-            capture = recording.capture(int(number))
-            if capture.color is not None:
-                yield int(stamps.color_time_us[number]), capture.color
-
-    scanner = LedSamples(time_us=take.led["time_us"].to_numpy(np.int64), level=take.led["level"].to_numpy(np.float64))
-    with_depth = stamps.depth_time_us[stamps.depth_time_us >= 0]
-    times = rig_stamps(rig, spec, device_us=with_depth, scanner_us=take.scan_time_us)
-    return calibrate_clock(spec.id, times, locate_led(frames(), rig.led), scanner, rig.led)
 
 
 def _captures_of_scans(

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 
 from anim_real.calibration import Calibration, ClockMap, SensorCalibration
-from anim_real.capture.crop import depth_points_scan
 from anim_real.capture.k4a_mkv import Recording, open_recording
+from anim_real.capture.person_mask import mask_folder
+from anim_real.capture.person_reader import PersonReader
 from anim_real.capture.scanner import load_scan
+from anim_real.commands.jobs.sync_evidence import trigger_remark
+from anim_real.commands.jobs.take_clocks import find_clock
 from anim_real.console import Console
 from anim_real.errors import DataError, NotFoundError
 from anim_real.files import sha256_file
 from anim_real.manifest import ManifestTake
 from anim_real.rig import RigSpec, SensorSpec
 from anim_real.sync.audit import Audit, PairLimits, PairQuality, Surfaces, audit_shift, pair_quality
-from anim_real.sync.clocks import rig_stamps, take_clock
 from anim_real.sync.matching import Captures, FrameMatch, Matching, Scans, Unmatched, match_frames
-from anim_real.sync.pulses import fit_train
 from anim_real.take import Take
 
 Row = dict[str, Any]
@@ -54,9 +55,11 @@ class TakePairs:
 @dataclass(frozen=True, kw_only=True)
 class _SensorPairs:
     clock: ClockMap
+    refusals: tuple[str, ...]
     audit: Audit
     rows: list[Row]
     unreadable: list[str]
+    person_sources: dict[str, Any]
     num_captures: int
     num_incomplete: int
     num_dropped: int
@@ -96,8 +99,9 @@ def pair_take(take: Take, folder: str, setup: PairingSetup, console: Console) ->
         subject=take.spec.subject,
         action=take.spec.action,
         consent=take.spec.consent,
-        files_sha256=_hashes(take),
+        files_sha256=_hashes(take, setup.rig),
         clocks={key: pairs.clock for key, pairs in done.items()},
+        person_sources={key: pairs.person_sources for key, pairs in done.items()},
         best_offset_frames={key: pairs.audit.best_shift for key, pairs in done.items()},
         num_captures={key: pairs.num_captures for key, pairs in done.items()},
         num_incomplete={key: pairs.num_incomplete for key, pairs in done.items()},
@@ -112,12 +116,6 @@ def _pair_sensor(take: Take, sensor: SensorSpec, setup: PairingSetup, console: C
     if sensor.id not in setup.calibration.sensors:
         raise DataError(f"sensor {sensor.id!r} is not in the calibration", where=take.folder, fix="Calibrate it")
     solved = setup.calibration.sensors[sensor.id]
-    if solved.clock is None:
-        raise DataError(
-            f"the calibration has no clock map of sensor {sensor.id!r}",
-            where=take.folder,
-            fix="Calibrate with a coded LED",
-        )
     with open_recording(take.recording(sensor.id)) as recording:
         require_device(recording, solved)
         stamps = recording.stamps()
@@ -127,24 +125,24 @@ def _pair_sensor(take: Take, sensor: SensorSpec, setup: PairingSetup, console: C
             time_us=take.scan_time_us,
             has_mesh=np.isin(take.scan_index, np.fromiter(take.scan_paths, dtype=np.int64)),
         )
-        with_depth = stamps.depth_time_us[stamps.depth_time_us >= 0]
-        clock = take_clock(
-            solved.clock, rig_stamps(setup.rig, sensor, device_us=with_depth, scanner_us=take.scan_time_us)
-        )
+        found = find_clock(take, recording, setup.rig, sensor, solved, console)
         matching = match_frames(
             captures,
             scans,
-            clock,
+            found.clock,
             scan_period_us=1e6 / setup.rig.scanner.fps,
             device_period_us=1e6 / sensor.fps,
             tolerance=setup.tolerance,
         )
-        audit, rows, unreadable = _check_pairs(take, sensor.id, recording, solved, matching, setup, console)
+        reader = PersonReader(recording, solved, setup.rig, take.folder)
+        audit, rows, unreadable = _check_pairs(take, reader, matching, setup, console)
     return _SensorPairs(
-        clock=clock,
+        clock=found.clock,
+        refusals=found.refusals,
         audit=audit,
         rows=rows,
         unreadable=unreadable,
+        person_sources=reader.sources.record(),
         num_captures=len(stamps.index),
         num_incomplete=int((~stamps.is_complete).sum()),
         num_dropped=matching.num_dropped,
@@ -170,23 +168,17 @@ def require_device(recording: Recording, solved: SensorCalibration) -> None:
 
 
 def _check_pairs(
-    take: Take,
-    sensor_id: str,
-    recording: Recording,
-    solved: SensorCalibration,
-    matching: Matching,
-    setup: PairingSetup,
-    console: Console,
+    take: Take, reader: PersonReader, matching: Matching, setup: PairingSetup, console: Console
 ) -> tuple[Audit, list[Row], list[str]]:
     """Audit the take's sync and measure every pair; scans that cannot be read are listed."""
+    solved, sensor_id = reader.sensor, reader.sensor.sensor
     T_scan_depth = solved.T_color_scan.rigid().inverse() @ solved.T_color_depth.rigid()
     points: dict[int, np.ndarray] = {}
 
     def depth_points(kinect_index: int) -> np.ndarray:
         if kinect_index not in points:
-            frame = recording.capture(kinect_index, decode_color=False)
             points.clear()
-            points[kinect_index] = depth_points_scan(frame, solved, setup.rig)
+            points[kinect_index] = reader.points_scan(kinect_index)
         return points[kinect_index]
 
     surfaces = Surfaces(lambda index: load_scan(take.scan_paths[index], setup.rig.scanner), tuple(take.scan_paths))
@@ -202,7 +194,7 @@ def _check_pairs(
             continue
         try:
             points_scan = depth_points(match.kinect_index)
-        except DataError as error:
+        except (DataError, NotFoundError) as error:
             rows.append(_pair_row(take, sensor_id, match, None, f"depth: {error.what}"))
             continue
         quality = pair_quality(points_scan, mesh, surface, T_scan_depth.translation, rng)
@@ -278,22 +270,25 @@ def _remarks(take: Take, done: dict[str, _SensorPairs], rig: RigSpec) -> tuple[s
         for key, pairs in done.items()
         if pairs.audit.best_shift == 0 and not pairs.audit.is_decisive
     ]
-    if take.pulse_time_us is not None and rig.trigger is not None:
-        try:
-            log = fit_train(take.pulse_time_us, 1e6 / rig.trigger.fps, name=str(take.folder / "triggers.csv"))
-        except DataError as error:
-            return (*remarks, f"trigger log not used: {error}")
-        if len(log.missing) or len(log.stray_us):
-            remarks.append(
-                f"take {take.spec.take_id}: the trigger log lost {len(log.missing)} pulses, "
-                f"{len(log.stray_us)} are strays"
-            )
+    for key, pairs in done.items():
+        if pairs.refusals:
+            sigma_ms = (pairs.clock.offset_sigma_us or 0.0) * 1e-3
+            told = f"the clock is told by {pairs.clock.method}, to ±{sigma_ms:.2f} ms"
+            reasons = "; not by ".join(pairs.refusals)
+            remarks.append(f"take {take.spec.take_id}, sensor {key}: {told}; not by {reasons}")
+    lost = trigger_remark(take, rig)
+    if lost is not None:
+        remarks.append(f"take {take.spec.take_id}: {lost}")
     return tuple(remarks)
 
 
-def _hashes(take: Take) -> dict[str, str]:
-    """SHA-256 of every file of the take, by path relative to it."""
+def _hashes(take: Take, rig: RigSpec) -> dict[str, str]:
+    """SHA-256 of every file of the take, by path relative to it; a background outside it is hashed on its own."""
     paths: list[Path] = [take.folder / "take.toml", *take.recordings.values(), take.folder / "scans" / "timestamps.csv"]
     paths += [path for path in (take.folder / "triggers.csv", take.folder / "scans" / "led.csv") if path.is_file()]
     paths += list(take.scan_paths.values())
+    if rig.person.masks is not None:
+        paths += [
+            path for sensor_id in take.recordings for path in sorted(mask_folder(sensor_id, take.folder).glob("*.png"))
+        ]
     return {path.relative_to(take.folder).as_posix(): sha256_file(path) for path in paths}
