@@ -17,6 +17,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
+class CableState:
+    """Whether sync cables are plugged in; None where the device does not tell."""
+
+    sync_in: bool | None = None
+    sync_out: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CameraInfo:
     """A camera that is there.
 
@@ -26,6 +34,9 @@ class CameraInfo:
         model: ``azure-kinect``, ``femto-bolt`` or what the library calls it.
         color_firmware, depth_firmware: versions, empty if not told.
         library: the library behind it and its version.
+        usb: speed of its USB connection in the system's words; empty if not told.
+        cables: its sync cables when it was opened or listed; ``DepthCamera.cable_state`` is the present state.
+        problem: why it cannot be opened now (in use, no permission); empty if it can.
     """
 
     backend: str
@@ -34,14 +45,9 @@ class CameraInfo:
     color_firmware: str = ""
     depth_firmware: str = ""
     library: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CableState:
-    """Whether sync cables are plugged in; None where the device does not tell."""
-
-    sync_in: bool | None = None
-    sync_out: bool | None = None
+    usb: str = ""
+    cables: CableState = CableState()
+    problem: str = ""
 
 
 class ImuSample(NamedTuple):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anim_real import __version__, resources
+from anim_real.capture.sdk_install import ORBBEC_PYTHON, orbbec_install_line, orbbec_python
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, MissingDependencyError
 from anim_real.files import require_folder
@@ -27,6 +28,7 @@ _OPTIONAL = {  # module -> (extra, what it is for)
         "cuda",
         "sparse convolutions on a GPU (not yet run on hardware); without it the pure-torch twin is used",
     ),
+    "pyk4a": ("kinect", "live capture from an Azure Kinect; anim-real devices tells whether libk4a is there too"),
 }
 _DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
@@ -60,7 +62,7 @@ def run(arguments: Arguments, console: Console) -> Result:
     require_folder(arguments.folder)
     findings = [_python(), *(_package(name) for name in _REQUIRED)]
     findings += [_optional(name, extra, purpose) for name, (extra, purpose) in _OPTIONAL.items()]
-    findings += [_gpu(), _disk(arguments.folder), *_shipped()]
+    findings += [_orbbec(), _gpu(), _disk(arguments.folder), *_shipped()]
     lines = tuple(
         f"{'ok  ' if f.is_ok else 'FAIL' if f.is_required else '--  '} {f.name:<24} {f.detail}" for f in findings
     )
@@ -99,6 +101,13 @@ def _version(module: str) -> str:
         return version(_DISTRIBUTIONS.get(module, module))
     except PackageNotFoundError:
         return ""
+
+
+def _orbbec() -> Finding:
+    found = orbbec_python()
+    fix = orbbec_install_line(platform.system(), platform.machine())
+    detail = found or f"{ORBBEC_PYTHON} names no interpreter: live capture from a Femto Bolt. {fix}"
+    return Finding(name="orbbec", is_ok=found is not None, is_required=False, detail=detail)
 
 
 def _gpu() -> Finding:
