@@ -273,7 +273,7 @@ def test_streams_do_not_depend_on_each_other():
     [
         ({"trigger": None}, "trigger"),
         ({"scanner.fps": 15.0}, "one rate"),
-        ({"depth_mode": "WFOV_UNBINNED"}, "NFOV_UNBINNED"),
+        ({"depth_mode": "PASSIVE_IR"}, "has no depth"),
     ],
 )
 def test_refuses_rigs_it_cannot_simulate(rig: RigSpec, changes: dict, message: str):
