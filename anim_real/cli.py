@@ -11,7 +11,9 @@ from anim_real import __version__
 
 COMMANDS: dict[str, str] = {
     "simulate": "write takes of the virtual studio in the raw formats of a real rig",
+    "record": "record a take from live cameras (Azure Kinect, Femto Bolt, virtual), several at once",
     "calibrate": "solve sensors against the scanner, and their clocks, from a calibration take",
+    "sync": "solve a take's clocks alone, with residuals and every dropped frame",
     "ingest": "read takes, match frames in time, check every pair, write a manifest",
     "build-shards": "make scans watertight, align, sample and pack HDF5 shards",
     "render": "render clean RGB-D of meshes around the clock and pack it into shards",
@@ -24,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "watertight": "make one scan watertight and say what was changed",
     "validate": "check a data set's bytes, schema and geometry",
     "demo": "run the whole job on the virtual studio and on real files, with a report",
+    "devices": "list the depth cameras that are connected",
     "doctor": "check this machine: packages, libraries, GPU, shipped files",
 }
 _USAGE_EXIT = 2

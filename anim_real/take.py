@@ -3,6 +3,7 @@
 Layout::
 
     <take>/take.toml                 TakeSpec
+    <take>/record.json               how the recording went (``record``; optional)
     <take>/kinect-<sensor id>.mkv    one recording per sensor
     <take>/scans/frame-000012.glb    one mesh per scanner frame (OBJ, PLY, GLB), the scanner's unit and frame
     <take>/scans/timestamps.csv      frame_index,time_us     (scanner clock)
@@ -13,6 +14,7 @@ Layout::
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,7 @@ class TakeSpec(Spec):
     subject: str = Field(pattern=PSEUDONYM, description="pseudonym, never a name; 'target' for a calibration take")
     action: str = ""
     rig: str
+    date: datetime.date | None = None
     target: str | None = None
     consent: ConsentSpec | None = None
     note: str = ""
@@ -117,32 +120,50 @@ class Take:
         return self.recordings[sensor_id]
 
 
-def load_take(folder: Path) -> Take:
+def take_toml(spec: TakeSpec) -> str:
+    """Text of ``take.toml``; keys that say nothing are left out."""
+    table = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    consent = table.pop("consent", None)
+    dates = {"date"}
+    lines = [f"{key} = {_toml(value, is_date=key in dates)}" for key, value in table.items() if value != ""]
+    if consent is not None:
+        lines += ["", "[consent]"]
+        lines += [f"{key} = {_toml(value, is_date=key in dates)}" for key, value in consent.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | list[str], *, is_date: bool) -> str:
+    """A value in TOML: JSON's strings and lists are TOML's, but for DEL, which TOML wants escaped."""
+    if is_date:
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def load_take(folder: Path, *, require_scans: bool = True) -> Take:
     """Open a take folder.
+
+    Args:
+        folder: where it lies.
+        require_scans: refuse a take without ``scans/``, as ``record`` leaves it until the scanner's files are
+            added; if off, such a take has no scan frames.
 
     Raises:
         NotFoundError: the folder, take.toml, scans/timestamps.csv, every recording or every scan is missing.
         ConfigError: take.toml has an unknown or wrong key.
-        DataError: a table is malformed, not ascending, or no scan has a stamp.
+        DataError: a recording was never finished, a table is malformed, not ascending, or no scan has a stamp.
     """
     require_folder(folder, "take")
     spec = load_toml(TakeSpec, folder / "take.toml")
     recordings = {path.stem.removeprefix("kinect-"): path for path in sorted(folder.glob("kinect-*.mkv"))}
+    for name, path in recordings.items():
+        if name.endswith(".partial"):
+            raise DataError(
+                "this recording was never finished", where=path,
+                fix=f"It can be read: rename it to kinect-{name.removesuffix('.partial')}.mkv, once record has ended",
+            )  # fmt: skip
     if not recordings:
         raise NotFoundError("the take holds no kinect-<sensor id>.mkv", where=folder)
-    stamps = read_table(folder / "scans" / "timestamps.csv", {"frame_index": "int64", "time_us": "int64"})
-    scan_paths = {}
-    for path in sorted((folder / "scans").iterdir()):
-        match = re.fullmatch(r"frame-(\d+)", path.stem)
-        if match and path.suffix.lower() in SUFFIXES:
-            scan_paths[int(match.group(1))] = path
-    unstamped = sorted(set(scan_paths) - set(stamps["frame_index"].tolist()))
-    if unstamped:
-        raise DataError(f"scan frames {unstamped[:5]} have no row in timestamps.csv", where=folder / "scans")
-    if not scan_paths:
-        raise NotFoundError(
-            f"holds no frame-<number> mesh ({', '.join(SUFFIXES)})", where=folder / "scans", fix="Export the scans"
-        )
+    stamps, scan_paths = _load_scans(folder / "scans", required=require_scans)
     pulses = led = None
     if (folder / "triggers.csv").is_file():
         pulses = read_table(folder / "triggers.csv", {"pulse_index": "int64", "time_us": "int64"})
@@ -159,6 +180,31 @@ def load_take(folder: Path) -> Take:
         pulse_time_us=None if pulses is None else pulses["time_us"].to_numpy(),
         led=led,
     )
+
+
+def _load_scans(scans: Path, *, required: bool) -> tuple[pd.DataFrame, dict[int, Path]]:
+    """Stamps of the scanner's frames, and the meshes by frame; both empty if there is no folder and none is needed."""
+    if not scans.exists():
+        if not required:
+            return pd.DataFrame({"frame_index": np.zeros(0, np.int64), "time_us": np.zeros(0, np.int64)}), {}
+        raise NotFoundError(
+            "the take has no scans yet", where=scans / "timestamps.csv",
+            fix="Add the scanner's frames and their timestamps.csv (docs/formats.md, Take)",
+        )  # fmt: skip
+    stamps = read_table(scans / "timestamps.csv", {"frame_index": "int64", "time_us": "int64"})
+    scan_paths = {}
+    for path in sorted(scans.iterdir()):
+        match = re.fullmatch(r"frame-(\d+)", path.stem)
+        if match and path.suffix.lower() in SUFFIXES:
+            scan_paths[int(match.group(1))] = path
+    unstamped = sorted(set(scan_paths) - set(stamps["frame_index"].tolist()))
+    if unstamped:
+        raise DataError(f"scan frames {unstamped[:5]} have no row in timestamps.csv", where=scans)
+    if not scan_paths:
+        raise NotFoundError(
+            f"holds no frame-<number> mesh ({', '.join(SUFFIXES)})", where=scans, fix="Export the scans"
+        )
+    return stamps, scan_paths
 
 
 def find_takes(root: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from anim_real.calibration import Calibration, load_calibration
+from anim_real.capture.record_log import RecordLog
 from anim_real.manifest import FRAME_COLUMNS, Manifest, ManifestTake, load_manifest
 from anim_real.regions import LabelImagesSpec, RegionShapes, SegmenterSpec, load_regions
 from anim_real.rig import BackgroundSpec, BilateralSpec, DepthFilterSpec, PersonSpec, RigSpec, TemporalSpec
@@ -24,7 +25,7 @@ EXAMPLES = dict(re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```\n", PAGE,
 
 
 def test_every_fenced_block_is_a_named_example() -> None:
-    assert PAGE.count("```") == 2 * len(EXAMPLES) == 28
+    assert PAGE.count("```") == 2 * len(EXAMPLES) == 30
 
 
 def test_the_take_opens(tmp_path: Path) -> None:
@@ -39,6 +40,12 @@ def test_the_take_opens(tmp_path: Path) -> None:
     assert take.pulse_index is not None and take.pulse_index.tolist() == [0, 1, 3]
     assert set(take.scan_paths) == {0}
     _names_every_key(TakeSpec, EXAMPLES["take.toml"], but={"target"})
+
+
+def test_the_record_of_a_recording_opens() -> None:
+    log = RecordLog.model_validate_json(EXAMPLES["record.json"])
+    assert log.sensors["k1"].num_dropped == 1
+    _names_every_key(RecordLog, EXAMPLES["record.json"])
 
 
 def test_a_rig_takes_the_persons_sources_and_the_filters() -> None:

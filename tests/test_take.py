@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from anim_real.errors import AnimRealError, ConfigError, DataError, NotFoundError, SchemaVersionError
-from anim_real.take import RgbdFrame, find_takes, load_take, read_table
+from anim_real.specs import load_toml
+from anim_real.take import RgbdFrame, TakeSpec, find_takes, load_take, read_table, take_toml
 
 TOML = """schema = "anim-real/take/1"
 take_id = "s01-walk"
@@ -21,6 +22,52 @@ scope = ["research", "publication"]
 licence = "CC-BY-4.0"
 date = 2026-02-03
 """
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    spec = TakeSpec.model_validate(
+        {
+            "schema": "anim-real/take/1",
+            "take_id": "s01-walk",
+            "kind": "calibration",
+            "subject": "target",
+            "action": 'quotes " and \\ and µ and 😀, a\ttab, a\nnew line, \x7f and \x01',
+            "rig": "rigs/a b.toml",
+            "date": "2026-02-04",
+            "target": "prism",
+            "consent": {"scope": ["research", "internal"], "licence": "CC-BY-4.0", "date": "2026-02-03"},
+            "note": "x" * 3000,
+        }
+    )
+    path = tmp_path / "take.toml"
+    path.write_text(take_toml(spec), encoding="utf-8")
+    assert load_toml(TakeSpec, path) == spec
+    bare = spec.model_copy(update={"action": "", "date": None, "target": None, "consent": None, "note": ""})
+    assert take_toml(bare).splitlines() == [
+        'schema = "anim-real/take/1"', 'take_id = "s01-walk"', 'kind = "calibration"', 'subject = "target"',
+        'rig = "rigs/a b.toml"',
+    ]  # fmt: skip
+
+
+def test_scans_may_come_later(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "t")
+    (folder / "scans").rename(tmp_path / "later")
+    with pytest.raises(NotFoundError, match="no scans yet"):
+        load_take(folder)
+    take = load_take(folder, require_scans=False)
+    assert (take.scan_paths, take.scan_index.shape, take.scan_time_us.dtype) == ({}, (0,), np.int64)
+    (tmp_path / "later").rename(folder / "scans")
+    assert sorted(load_take(folder, require_scans=False).scan_paths) == [1, 2]
+    (folder / "scans" / "timestamps.csv").unlink()
+    with pytest.raises(NotFoundError):  # a folder of scans without its table is a mistake
+        load_take(folder, require_scans=False)
+
+
+def test_an_unfinished_recording_is_told(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "t")
+    (folder / "kinect-k1.partial.mkv").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"kinect-k1.partial.mkv: .*rename it to kinect-k1.mkv"):
+        load_take(folder)
 
 
 def make_take(
