@@ -22,7 +22,8 @@ COMMANDS: dict[str, str] = {
     "reconstruct": "make a mesh from one RGB-D frame",
     "evaluate": "score reconstructions against the scans (CD, P2S, Normal, IoU)",
     "inspect": "show what any file of the project holds",
-    "export": "write a recording as images and points, or a calibration target as printable files",
+    "export": "write a recording as images and points, a calibration for other tools, or a target to print",
+    "import-cameras": "read cameras of OpenCV, COLMAP, Open3D, Kalibr, multical or EasyMocap",
     "watertight": "make one scan watertight and say what was changed",
     "validate": "check a data set's bytes, schema and geometry",
     "demo": "run the whole job on the virtual studio and on real files, with a report",
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def usage() -> str:
     """Return the text of ``anim-real --help``."""
-    rows = "\n".join(f"  {name:<13} {purpose}" for name, purpose in COMMANDS.items())
+    rows = "\n".join(f"  {name:<14} {purpose}" for name, purpose in COMMANDS.items())
     return (
         "usage: anim-real COMMAND [options]\n\n"
         "Aligned pairs of noisy RGB-D and clean scans, and ANIM fine-tuned on them.\n\n"

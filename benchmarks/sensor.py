@@ -25,7 +25,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anim_real.capture.k4a_calibration import FactoryCalibration
-    from anim_real.capture.k4a_format import RecordingConfig
+    from anim_real.capture.recording.k4a_format import RecordingConfig
     from anim_real.geometry.cameras import Camera
     from anim_real.geometry.frames import Rigid
 
@@ -132,7 +132,7 @@ def alignment(flags: argparse.Namespace) -> None:
 def alignment_frame(recording: Path) -> tuple[FactoryCalibration, np.ndarray, str]:
     """A device and a depth frame of NFOV_UNBINNED: the recording's, or a simulated one where there is no such file."""
     from anim_real.capture.k4a_calibration import parse_calibration
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from tests.capture.simulated_frames import simulated_frame
 
     if not recording.is_file():
@@ -227,7 +227,7 @@ def reading(flags: argparse.Namespace) -> None:
     """
     import av
 
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
 
     def ours(*, decode_color: bool = True) -> None:
         with open_recording(path) as recording:
@@ -266,7 +266,7 @@ def interleaved(calls: Sequence[Callable[[], object]], repeats: int) -> list[Tim
 
 def _repeat_capture(source: Path, path: Path, num: int) -> int:
     """Write the first capture of ``source`` ``num`` times."""
-    from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
+    from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 
     with open_recording(source) as recording:
         frame, color = recording.capture(0, decode_color=False), recording.color_payload(0)
@@ -278,7 +278,7 @@ def _repeat_capture(source: Path, path: Path, num: int) -> int:
 
 def writing(flags: argparse.Namespace) -> None:
     """Writing a simulated recording with its IMU, against plain ``write`` calls of the same payloads."""
-    from anim_real.capture.k4a_format import RecordingConfig
+    from anim_real.capture.recording.k4a_format import RecordingConfig
 
     configs = [
         RecordingConfig(serial="0", color_mode="720P"),
@@ -294,9 +294,9 @@ def writing(flags: argparse.Namespace) -> None:
 
 
 def _measure_writing(config: RecordingConfig, path: Path, repeats: int) -> None:
-    from anim_real.capture.k4a_format import COLOR_SIZES
-    from anim_real.capture.k4a_images import image_bytes
-    from anim_real.capture.k4a_writer import RecordingWriter
+    from anim_real.capture.recording.k4a_format import COLOR_SIZES
+    from anim_real.capture.recording.k4a_images import image_bytes
+    from anim_real.capture.recording.k4a_writer import RecordingWriter
 
     rng = np.random.default_rng(0)
     size = image_bytes(config.color_format, *COLOR_SIZES[config.color_mode or "720P"])

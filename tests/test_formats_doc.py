@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anim_real.calibration import Calibration, load_calibration
-from anim_real.capture.record_log import RecordLog
+from anim_real.capture.recorder.record_log import RecordLog
 from anim_real.manifest import FRAME_COLUMNS, Manifest, ManifestTake, load_manifest
 from anim_real.regions import LabelImagesSpec, RegionShapes, SegmenterSpec, load_regions
 from anim_real.rig import BackgroundSpec, BilateralSpec, DepthFilterSpec, PersonSpec, RigSpec, TemporalSpec

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anim_real.calibration import CameraModel, RigidModel
 from anim_real.capture.alignment import depth_to_color
 from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
-from anim_real.capture.k4a_mkv import Recording
+from anim_real.capture.recording.k4a_mkv import Recording
 from anim_real.capture.rectify import rectify
 from anim_real.errors import DataError
 from anim_real.files import atomic_path, write_bytes, write_json

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibration import SensorCalibration
-from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.errors import DataError
 from anim_real.files import require_file, require_folder, sha256_file
 from anim_real.geometry.cameras import Camera

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from anim_real.calibration import SensorCalibration
 from anim_real.capture.crop import PersonCrop, depth_points_scan, person_crop
 from anim_real.capture.filters import filter_depth
-from anim_real.capture.k4a_mkv import Recording
 from anim_real.capture.person_mask import PersonSources, open_sources
+from anim_real.capture.recording.k4a_mkv import Recording
 from anim_real.rig import RigSpec
 from anim_real.take import RgbdFrame
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anim_real import __version__, resources
-from anim_real.capture.sdk_install import ORBBEC_PYTHON, orbbec_install_line, orbbec_python
+from anim_real.capture.live.sdk_install import ORBBEC_PYTHON, orbbec_install_line, orbbec_python
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, MissingDependencyError
 from anim_real.files import require_folder

@@ -1,9 +1,12 @@
-"""Write a recording as images, points and cameras, or a calibration target as printable files.
+"""Write a recording as images, points and cameras, a calibration as other tools' files, or a target to print.
 
 A recording (MKV): points are PLY with normals, in metres in the colour camera's frame (of a capture without
 colour, in the depth camera's); the cameras are written as JSON, OpenCV YAML, COLMAP text and Open3D JSON. Frames
 are counted from 0. Without --frames every complete capture is a candidate, or every capture if none is complete
 (a recording of depth, IR or colour alone); --start and --end narrow them, --every thins them.
+
+A calibration or a list of imported cameras (JSON): the colour and depth camera of every sensor in the formats of
+--formats, poses from the scan's frame, with README.txt about frames, directions and what each format loses.
 
 A target (a name in calibration/targets, or its TOML): true-size SVG and PDF of its faces to print, its mesh
 with texture, and the positions of its corners.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -22,8 +25,10 @@ from anim_real.errors import AnimRealError, ConfigError, DataError
 from anim_real.files import atomic_folder, refuse_existing, write_json
 
 if TYPE_CHECKING:
-    from anim_real.capture.k4a_mkv import Recording
+    from anim_real.capture.recording.k4a_mkv import Recording
 
+CameraFormat = Literal["opencv", "colmap", "open3d", "kalibr", "multical", "easymocap"]
+_FORMATS: tuple[CameraFormat, ...] = ("opencv", "colmap", "open3d", "kalibr", "multical", "easymocap")
 _TEXTURE_PX = 4096
 
 
@@ -32,7 +37,7 @@ class Arguments:
     """What to export.
 
     Attributes:
-        source: an Azure Kinect recording (MKV), or the name or TOML of a calibration target.
+        source: an Azure Kinect recording (MKV), a calibration or camera list (JSON), or the name or TOML of a target.
         output: folder to write; must not exist.
         frames: indices of captures of a recording; all complete ones by default.
         start: leave out captures before this time, in seconds since the first capture.
@@ -40,6 +45,7 @@ class Arguments:
         every: of the candidates take every n-th.
         rectified: also write colour and depth images without lens distortion, aligned pixel by pixel; their
             camera is rectified.open3d.json.
+        formats: of a calibration or camera list, the formats to write.
     """
 
     source: tyro.conf.Positional[Path]
@@ -49,16 +55,38 @@ class Arguments:
     end: float | None = None
     every: int = 1
     rectified: bool = False
+    formats: tuple[CameraFormat, ...] = _FORMATS
 
 
 def run(arguments: Arguments, console: Console) -> Result:
-    """Export a recording or a target, whichever the source is."""
+    """Export a recording, cameras or a target, whichever the source is."""
     from anim_real import resources
 
+    if arguments.source.suffix.lower() == ".json":
+        return _export_cameras(arguments)
     is_target = arguments.source.suffix == ".toml" or str(arguments.source) in resources.names("calibration/targets")
     if is_target and not (arguments.source.is_file() and arguments.source.suffix != ".toml"):
         return _export_target(arguments)
     return _export_recording(arguments, console)
+
+
+def _export_cameras(arguments: Arguments) -> Result:
+    """Write the cameras of a calibration or list; a format that cannot hold them is a failure."""
+    from anim_real.commands.jobs.camera_files import PAGE, export_cameras
+
+    if not arguments.formats:
+        raise ConfigError("names no format", where="--formats", fix=f"Known: {', '.join(_FORMATS)}")
+    written = export_cameras(arguments.source, arguments.output, tuple(dict.fromkeys(arguments.formats)))
+    return Result(
+        path=arguments.output,
+        record=written.record(),
+        lines=(
+            f"{len(written.cameras)} cameras, poses from {written.reference}: {', '.join(written.cameras)}",
+            *written.residual_lines(),
+            f"{', '.join(written.locations.values())}; {PAGE} tells their conventions",
+        ),
+        failures=written.failures,
+    )
 
 
 def _export_target(arguments: Arguments) -> Result:
@@ -86,7 +114,7 @@ def _export_target(arguments: Arguments) -> Result:
 def _export_recording(arguments: Arguments, console: Console) -> Result:
     """Export the chosen captures; a capture that cannot be exported is listed and the rest is written."""
     from anim_real.capture.export import device_cameras, export_capture, write_cameras
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
 
     if arguments.every < 1:
         raise ConfigError(f"--every {arguments.every} is not a positive number", where="export")

@@ -120,8 +120,8 @@ def _from_dataset(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid
 
 def _from_take(arguments: Arguments, size: int) -> tuple[PreparedFrame, Rigid]:
     from anim_real.calibration import load_calibration
-    from anim_real.capture.k4a_mkv import open_recording
     from anim_real.capture.person_reader import PersonReader
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.commands.jobs.take_pairs import require_device
     from anim_real.data.examples import prepare
     from anim_real.rig import load_rig

@@ -22,7 +22,7 @@ from anim_real.take import ConsentScope
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from anim_real.capture.sensor_stream import Feed
+    from anim_real.capture.recorder.sensor_stream import Feed
     from anim_real.commands.jobs.live_recording import Outcome
     from anim_real.rig import RigSpec
     from anim_real.take import TakeSpec
@@ -87,8 +87,8 @@ def run(arguments: Arguments, console: Console) -> Result:
     """Check everything that can be checked, open the cameras, record."""
     from contextlib import ExitStack
 
-    from anim_real.capture.disk_space import check_space
-    from anim_real.capture.wired_sync import check_roles
+    from anim_real.capture.recorder.disk_space import check_space
+    from anim_real.capture.recorder.wired_sync import check_roles
     from anim_real.commands.jobs.rig_cameras import check_serials
     from anim_real.files import refuse_existing
     from anim_real.rig import load_rig
@@ -177,8 +177,8 @@ def _record(
 
 def _device_remarks(arguments: Arguments, feeds: list[Feed]) -> tuple[str, ...]:
     """What the opened devices tell: cables that the roles need (else an error), and whether depth may still drift."""
-    from anim_real.capture.depth_stability import WARM_UP_MIN
-    from anim_real.capture.wired_sync import check_cables
+    from anim_real.capture.recorder.depth_stability import WARM_UP_MIN
+    from anim_real.capture.recorder.wired_sync import check_cables
 
     cables = {feed.sensor.id: feed.camera.cable_state() for feed in feeds}
     remarks = check_cables([feed.sensor for feed in feeds], cables)
@@ -210,7 +210,7 @@ def _result(outcome: Outcome, folder: Path) -> Result:
 
 def _open(arguments: Arguments, rig: RigSpec, opened: ExitStack) -> list[Feed]:
     """Open every camera of the rig; each is closed with ``opened``."""
-    from anim_real.capture.sensor_stream import Feed
+    from anim_real.capture.recorder.sensor_stream import Feed
     from anim_real.commands.jobs.rig_cameras import open_rig
 
     cameras = open_rig(

@@ -123,8 +123,8 @@ def _record(studio: Studio, name: TakeName, target: Mesh, arguments: Arguments, 
 
 
 def _open_writer(path: Path, device: Device) -> AbstractContextManager[CaptureWriter]:
-    from anim_real.capture.k4a_format import RecordingConfig
-    from anim_real.capture.k4a_writer import RecordingWriter
+    from anim_real.capture.recording.k4a_format import RecordingConfig
+    from anim_real.capture.recording.k4a_writer import RecordingWriter
 
     spec = device.spec
     config = RecordingConfig(

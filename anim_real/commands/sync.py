@@ -101,7 +101,7 @@ def _sensor(
     calibration: Calibration | None,
     console: Console,
 ) -> SyncEvidence:
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.commands.jobs.sync_evidence import sync_evidence
     from anim_real.commands.jobs.take_clocks import MEANS, find_clock
 

@@ -160,7 +160,7 @@ def _takes(path: Path, console: Console) -> dict[str, Any]:
 
 def _take(folder: Path, problems: list[str]) -> tuple[int, int]:
     """Open every recording and scan of a take; return how many captures and scans it has."""
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.capture.scanner import load_scan
     from anim_real.rig import load_rig
     from anim_real.take import load_take

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anim_real.capture.ebml import Ids, encode_id
-from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.recording.ebml import Ids, encode_id
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.commands.inspect.recordings import describe_recording
 from anim_real.errors import AnimRealError
 

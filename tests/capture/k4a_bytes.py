@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     Ids,
     encode,
     encode_checked_master,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from anim_real.capture.k4a_calibration import FactoryCalibration, FactoryCamera
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter
 from anim_real.geometry.frames import Rigid
 
 DEPTH_SHAPE = (288, 320)

@@ -13,7 +13,7 @@ import pytest
 
 from anim_real.capture.alignment import STEP_RATIO, depth_to_color
 from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
-from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anim_real.capture.k4a_captures import ImageTable, group_captures
-from anim_real.capture.k4a_mkv import open_recording
-from anim_real.capture.mkv_blocks import FrameTable
+from anim_real.capture.recording.k4a_captures import ImageTable, group_captures
+from anim_real.capture.recording.k4a_mkv import open_recording
+from anim_real.capture.recording.mkv_blocks import FrameTable
 from anim_real.errors import NotFoundError
 
 from .k4a_bytes import COLOR, RecordingBytes, block, capture_cluster, cluster, color_image, depth_image, small_recording

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     OPEN,
     EbmlError,
     Ids,

@@ -9,7 +9,7 @@ import pytest
 
 from anim_real.capture.gather import color_to_depth
 from anim_real.capture.k4a_calibration import parse_calibration
-from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.depth import unproject

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
-from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES
-from anim_real.capture.k4a_mkv import open_recording
 from anim_real.capture.point_cloud import point_cloud_mm, xy_table
+from anim_real.capture.recording.k4a_format import COLOR_SIZES, DEPTH_SIZES
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.errors import DataError
 from anim_real.geometry.depth import unproject
 

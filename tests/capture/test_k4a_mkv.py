@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 from anim_real.errors import ConfigError, DataError, NotFoundError
 
 from .recordings import CONFIG, DEPTH_SHAPE, depth_image, factory_calibration, jpeg, write_recording

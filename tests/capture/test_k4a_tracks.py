@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anim_real.capture.k4a_calibration import parse_calibration
-from anim_real.capture.k4a_mkv import Recording, open_recording
+from anim_real.capture.recording.k4a_mkv import Recording, open_recording
 from anim_real.errors import DataError, NotFoundError
 
 from .k4a_bytes import (

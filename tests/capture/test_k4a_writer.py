@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anim_real.capture import k4a_header
-from anim_real.capture.k4a_blocks import BlockQueue
-from anim_real.capture.k4a_format import CustomTrack
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
+from anim_real.capture.recording import k4a_header
+from anim_real.capture.recording.k4a_blocks import BlockQueue
+from anim_real.capture.recording.k4a_format import CustomTrack
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 from anim_real.errors import ConfigError, DataError
 
 from .ebml_tree import Node, simple_blocks, tags, walk

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.capture import k4a_blocks, mkv_output
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
-from anim_real.capture.mkv_output import partial_path
+from anim_real.capture.recording import k4a_blocks, mkv_output
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
+from anim_real.capture.recording.mkv_output import partial_path
 from anim_real.errors import ConfigError, DataError, NoSpaceError
 
 from .ebml_tree import walk
@@ -228,7 +228,7 @@ def test_a_really_full_disk_keeps_every_whole_cluster(small_disk: Path) -> None:
 _KILLED = """
 import sys, time
 from pathlib import Path
-from anim_real.capture.k4a_writer import RecordingWriter
+from anim_real.capture.recording.k4a_writer import RecordingWriter
 from tests.capture.test_k4a_writer_live import CONFIG, write
 with RecordingWriter(Path(sys.argv[1]), CONFIG, b"{}", keep_on_error=True) as writer:
     for index in range(1_000_000):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.capture.k4a_mkv import open_recording
-from anim_real.capture.live_mkv import MkvCamera
+from anim_real.capture.live.playback import MkvCamera
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.depth_camera import CableState
 from anim_real.errors import ConfigError, DataError, NotFoundError
 from anim_real.rig import SensorSpec

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anim_real.capture import orbbec_link
 from anim_real.capture.k4a_calibration import parse_calibration
-from anim_real.capture.live_orbbec import OrbbecCamera, list_orbbec, pair_imu
-from anim_real.capture.orbbec_calibration import to_factory_calibration
-from anim_real.capture.sdk_install import ORBBEC_PYTHON, orbbec_install_line
+from anim_real.capture.live import orbbec_link
+from anim_real.capture.live.orbbec_calibration import to_factory_calibration
+from anim_real.capture.live.orbbec_camera import OrbbecCamera, list_orbbec, pair_imu
+from anim_real.capture.live.sdk_install import ORBBEC_PYTHON, orbbec_install_line
 from anim_real.depth_camera import CableState, ImuSample
 from anim_real.errors import ConfigError, DataError, MissingDependencyError
 from anim_real.rig import SensorSpec
@@ -350,7 +350,7 @@ def test_the_process_ends_with_its_parent(plan: Plan, tmp_path: Path, stop_hangs
     journal = plan(frames=100_000, pause_s=0.01, stop_hangs=stop_hangs)
     code = f"""
         import os, sys, time
-        from anim_real.capture.live_orbbec import OrbbecCamera
+        from anim_real.capture.live.orbbec_camera import OrbbecCamera
         from anim_real.rig import SensorSpec
         camera = OrbbecCamera(SensorSpec(id="a", model="femto-bolt", depth_mode="NFOV_2X2BINNED"))
         camera.start()

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.capture.k4a_library import firmware_versions, k4a_maker, load_k4a, usb_speed
-from anim_real.capture.live_modes import check_modes
-from anim_real.capture.live_pyk4a import Pyk4aCamera, list_pyk4a, pyk4a_maker
-from anim_real.capture.sdk_install import kinect_install_line
+from anim_real.capture.live.k4a_library import firmware_versions, k4a_maker, load_k4a, usb_speed
+from anim_real.capture.live.live_modes import check_modes
+from anim_real.capture.live.pyk4a_camera import Pyk4aCamera, list_pyk4a, pyk4a_maker
+from anim_real.capture.live.sdk_install import kinect_install_line
 from anim_real.depth_camera import CableState, ImuSample
 from anim_real.errors import ConfigError, MissingDependencyError
 from anim_real.rig import SensorSpec

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from anim_real.calibration import SensorCalibration
 from anim_real.capture.crop import find_person, person_crop
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter
 from anim_real.capture.person_mask import BackgroundPlate, PersonSources, open_sources, read_background, read_mask
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter
 from anim_real.errors import DataError, NotFoundError
 from anim_real.rig import BackgroundSpec, PersonSpec, RigSpec, VolumeSpec
 from anim_real.take import RgbdFrame

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anim_real.capture import sensor_stream, stream_writer
-from anim_real.capture.k4a_mkv import open_recording
-from anim_real.capture.recorder import Recorder
-from anim_real.capture.sensor_stream import Feed, SensorStatus
-from anim_real.capture.stream_health import Finding
+from anim_real.capture.recorder import sensor_stream, stream_writer
+from anim_real.capture.recorder.sensor_stream import Feed, SensorStatus
+from anim_real.capture.recorder.session import Recorder
+from anim_real.capture.recorder.stream_health import Finding
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.depth_camera import CableState, LiveCapture
 from anim_real.errors import DataError, MissingDependencyError, NoSpaceError
 from capture.fake_camera import FakeCamera, live_capture, sensor_spec
@@ -204,7 +204,7 @@ def test_a_lost_device_leaves_its_file_and_the_others_run_on(tmp_path: Path) -> 
 def test_a_file_that_fails_stops_its_sensor_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception] | None
 ) -> None:
-    from anim_real.capture.k4a_writer import RecordingWriter
+    from anim_real.capture.recording.k4a_writer import RecordingWriter
 
     plain = RecordingWriter.write_capture
 

@@ -10,9 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.capture.ebml import Ids, encode, encode_id, encode_master, encode_size, encode_string, encode_uint
-from anim_real.capture.k4a_mkv import RecordingInfo, open_recording
-from anim_real.capture.mkv_index import read_index
+from anim_real.capture.recording.ebml import (
+    Ids,
+    encode,
+    encode_id,
+    encode_master,
+    encode_size,
+    encode_string,
+    encode_uint,
+)
+from anim_real.capture.recording.k4a_mkv import RecordingInfo, open_recording
+from anim_real.capture.recording.mkv_index import read_index
 from anim_real.errors import DataError, NotFoundError
 
 from . import k4a_bytes as made

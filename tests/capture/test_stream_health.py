@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.capture.depth_stability import DepthStability
-from anim_real.capture.stream_health import Finding, StreamFigures, StreamHealth
+from anim_real.capture.recorder.depth_stability import DepthStability
+from anim_real.capture.recorder.stream_health import Finding, StreamFigures, StreamHealth
 from anim_real.depth_camera import LiveCapture
 from capture.fake_camera import sensor_spec, small_depth
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.capture.stream_health import Finding
-from anim_real.capture.trigger_health import Stamp, TriggerWatch
+from anim_real.capture.recorder.stream_health import Finding
+from anim_real.capture.recorder.trigger_health import Stamp, TriggerWatch
 from capture.fake_camera import sensor_spec
 
 PERIOD_US = 1e6 / 30

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from anim_real.capture.disk_space import capture_size, check_space, data_rate
-from anim_real.capture.wired_sync import check_cables, check_roles, starting_order
+from anim_real.capture.recorder.disk_space import capture_size, check_space, data_rate
+from anim_real.capture.recorder.wired_sync import check_cables, check_roles, starting_order
 from anim_real.depth_camera import CableState
 from anim_real.errors import ConfigError, MissingDependencyError, NoSpaceError
 from anim_real.rig import RigSpec, SensorSpec
@@ -116,7 +116,7 @@ def test_the_data_rate_is_that_of_the_images() -> None:
 
 
 def test_a_real_jpeg_is_not_larger_than_assumed(shared_data: Path) -> None:
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
 
     with open_recording(shared_data / "k4a-recording" / "recording.mkv") as recording:
         color = recording.color_payload(0)

@@ -14,7 +14,7 @@ from capture.fake_pyk4a import PretendedDevice
 from capture.recordings import write_recording
 
 from anim_real import cli
-from anim_real.capture.sdk_install import ORBBEC_PYTHON
+from anim_real.capture.live.sdk_install import ORBBEC_PYTHON
 from anim_real.commands.jobs.cameras import BACKENDS, list_cameras, open_camera, survey_cameras
 from anim_real.errors import ConfigError, MissingDependencyError
 from anim_real.rig import SensorSpec

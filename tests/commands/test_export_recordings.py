@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anim_real.capture.k4a_calibration import FactoryCalibration, parse_calibration
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 from anim_real.cli import main
 from anim_real.geometry.cameras import transfer_pixels
 from anim_real.interchange.colmap import read_colmap

@@ -14,8 +14,8 @@ import pytest
 from anim_real.calibration import load_calibration, save_calibration
 from anim_real.capture.crop import person_crop
 from anim_real.capture.filters import filter_depth
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 from anim_real.capture.person_reader import PersonReader
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter, open_recording
 from anim_real.cli import main
 from anim_real.files import sha256_file
 from anim_real.manifest import load_manifest

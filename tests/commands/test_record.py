@@ -18,9 +18,9 @@ import pytest
 from capture.fake_camera import FakeCamera, live_capture, sensor_spec
 from capture.recordings import write_recording
 
-from anim_real.capture.k4a_mkv import RecordingConfig, open_recording
-from anim_real.capture.record_log import RecordLog
-from anim_real.capture.sensor_stream import Feed
+from anim_real.capture.recorder.record_log import RecordLog
+from anim_real.capture.recorder.sensor_stream import Feed
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, open_recording
 from anim_real.cli import main
 from anim_real.commands.jobs import live_recording
 from anim_real.commands.jobs.live_course import Plan
@@ -455,7 +455,7 @@ def test_warming_up_writes_nothing_and_tells_the_drift(tmp_path: Path, monkeypat
         live_capture(index, depth_mm=np.full((288, 320), 2000 + index // 12, np.uint16)) for index in range(10_000)
     )
     camera = FakeCamera(captures, fps=60)
-    monkeypatch.setattr("anim_real.capture.depth_stability._LEAST_S", 0.5)
+    monkeypatch.setattr("anim_real.capture.recorder.depth_stability._LEAST_S", 0.5)
     with StopSignals() as stop:
         outcome = record_take([feed(folder, camera)], plan(folder, duration_s=0.5, warm_up_s=1.5), quiet(), stop)
     (remark,) = (remark for remark in outcome.log.remarks if "drifts" in remark)
@@ -478,7 +478,7 @@ def test_stopping_while_it_warms_up_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_plain_line_says_what_matters(tmp_path: Path) -> None:
-    from anim_real.capture.recorder import Recorder
+    from anim_real.capture.recorder.session import Recorder
 
     recorder = Recorder([feed(tmp_path, endless(), sync_mode="SUBORDINATE")])
     statuses = [stream.status() for stream in recorder.streams]

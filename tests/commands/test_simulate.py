@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anim_real.capture.k4a_calibration import parse_calibration
-from anim_real.capture.k4a_mkv import open_recording
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.cli import main
 from anim_real.commands.simulate import Arguments, run
 from anim_real.console import Console, Result
@@ -111,7 +111,7 @@ def test_keeps_an_existing_output(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from anim_real.capture import k4a_writer
+    from anim_real.capture.recording import k4a_writer
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -19,7 +19,7 @@ from anim_real.calibration import (
     SensorCalibration,
     save_calibration,
 )
-from anim_real.capture.k4a_mkv import RecordingConfig, RecordingWriter
+from anim_real.capture.recording.k4a_mkv import RecordingConfig, RecordingWriter
 from anim_real.files import sha256_file
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid

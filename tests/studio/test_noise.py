@@ -118,7 +118,7 @@ def test_every_mode_has_its_range_and_noise(
 
 def test_hexagon_holds_what_the_real_device_measured(shared_data: Path):
     from anim_real.capture.k4a_calibration import parse_calibration
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
 
     recording = open_recording(shared_data / "k4a-recording" / "recording.mkv")
     frame = recording.capture(0)

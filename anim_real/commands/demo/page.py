@@ -41,7 +41,7 @@ def write_report(job: Job, arguments: Arguments, summary: Summary, real: RealFil
 def _pairs(report: Report, job: Job, arguments: Arguments) -> None:
     """Depth on colour, the scan in the image, and how depth lies about the scans."""
     from anim_real.calibration import load_calibration
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.capture.scanner import load_scan
     from anim_real.manifest import load_manifest
     from anim_real.rig import load_rig

@@ -95,7 +95,7 @@ def run_real_files(folder: Path, output: Path, console: Console, *, seed: int) -
 
 def recording_facts(folder: Path) -> dict[str, tuple[Any, Any]]:
     """Facts of the real recording as decoded here, beside the published ones."""
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
 
     published = read_json(folder / EXPECTED)["F_pyk4a_recording"]
     with open_recording(folder / RECORDING) as recording:

@@ -102,7 +102,7 @@ class Summary:
 def summarise(job: Job, arguments: Arguments, real: RealFiles | None) -> Summary:
     """Score everything the job wrote against the truth of the virtual studio."""
     from anim_real.calibration import load_calibration
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.commands.demo.score import score_calibration, score_clock, score_matches
     from anim_real.files import read_json
     from anim_real.manifest import load_manifest

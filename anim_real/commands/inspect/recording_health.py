@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from anim_real.capture.k4a_calibration import FactoryCalibration
-    from anim_real.capture.k4a_mkv import CaptureStamps, ImuSamples, RecordingInfo
+    from anim_real.capture.recording.k4a_mkv import CaptureStamps, ImuSamples, RecordingInfo
     from anim_real.geometry.cameras import Camera
 
 _BAR_CHARACTERS = 40

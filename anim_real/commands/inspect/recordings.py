@@ -12,7 +12,7 @@ from anim_real.errors import DataError
 from anim_real.specs import load_toml
 
 if TYPE_CHECKING:
-    from anim_real.capture.k4a_mkv import Recording, RecordingInfo
+    from anim_real.capture.recording.k4a_mkv import Recording, RecordingInfo
     from anim_real.commands.inspect.recording_health import CalibrationHealth
 
 Description = tuple[dict[str, Any], list[str]]
@@ -21,7 +21,7 @@ _OFFSETS = {"tag": "as its tag says", "imu": "by its first inertial sample", "mi
 
 def describe_recording(path: Path, *, decode: bool = False) -> Description:
     """A recording: device, modes, captures, clock, IMU, calibration, damage; with ``decode`` its images too."""
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.commands.inspect import recording_health as health
 
     with open_recording(path) as recording:
@@ -124,7 +124,7 @@ def _custom_tracks(recording: Recording) -> list[dict[str, Any]]:
 
 def describe_take(path: Path) -> Description:
     """A take folder: its spec and what was recorded."""
-    from anim_real.capture.k4a_mkv import open_recording
+    from anim_real.capture.recording.k4a_mkv import open_recording
     from anim_real.take import load_take
 
     take = load_take(path, require_scans=False)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibration import SensorCalibration
-from anim_real.capture.k4a_mkv import Recording, open_recording
 from anim_real.capture.person_reader import PersonReader
+from anim_real.capture.recording.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
 from anim_real.commands.jobs.region_labels import RegionCapture, labelled
 from anim_real.commands.jobs.scan_units import scan_unit, stable_rng

@@ -56,16 +56,16 @@ def open_camera(
     if backend == "auto":
         backend = _backend_for(spec)
     if backend == "mkv":
-        from anim_real.capture.live_mkv import MkvCamera
+        from anim_real.capture.live.playback import MkvCamera
 
         assert source is not None
         return MkvCamera(spec, source, is_paced=is_paced)
     if backend == "pyk4a":
-        from anim_real.capture.live_pyk4a import Pyk4aCamera
+        from anim_real.capture.live.pyk4a_camera import Pyk4aCamera
 
         return Pyk4aCamera(spec)
     if backend == "orbbec":
-        from anim_real.capture.live_orbbec import OrbbecCamera
+        from anim_real.capture.live.orbbec_camera import OrbbecCamera
 
         return OrbbecCamera(spec, python=python, clock=clock)
     if virtual_rig is None:
@@ -85,7 +85,7 @@ def survey_cameras(
 
     Args:
         backend: ``pyk4a``, ``orbbec``, or ``auto`` for both.
-        python: interpreter that has pyorbbecsdk, see ``live_orbbec``.
+        python: interpreter that has pyorbbecsdk, see ``live.orbbec_camera``.
 
     Raises:
         ConfigError: no such backend, or one that has no devices (``mkv``, ``virtual``).
@@ -116,10 +116,10 @@ def _asked(backend: str) -> tuple[str, ...]:
 
 def _list_one(backend: str, python: Path | None) -> list[CameraInfo]:
     if backend == "pyk4a":
-        from anim_real.capture.live_pyk4a import list_pyk4a
+        from anim_real.capture.live.pyk4a_camera import list_pyk4a
 
         return list_pyk4a()
-    from anim_real.capture.live_orbbec import list_orbbec
+    from anim_real.capture.live.orbbec_camera import list_orbbec
 
     return list_orbbec(python=python)
 
@@ -128,7 +128,7 @@ def _backend_for(spec: SensorSpec) -> str:
     """The backend of a model: pyk4a for an Azure Kinect; for a Femto Bolt if its libk4a is Orbbec's."""
     if spec.model == "azure-kinect":
         return "pyk4a"
-    from anim_real.capture.live_pyk4a import pyk4a_maker
+    from anim_real.capture.live.pyk4a_camera import pyk4a_maker
 
     try:
         return "pyk4a" if pyk4a_maker() == "Orbbec" else "orbbec"

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anim_real.capture.disk_space import free_bytes
-from anim_real.capture.recorder import Recorder
-from anim_real.capture.sensor_stream import SensorStatus
-from anim_real.capture.stream_health import Finding
-from anim_real.capture.trigger_health import TriggerFigures, TriggerWatch
+from anim_real.capture.recorder.disk_space import free_bytes
+from anim_real.capture.recorder.sensor_stream import SensorStatus
+from anim_real.capture.recorder.session import Recorder
+from anim_real.capture.recorder.stream_health import Finding
+from anim_real.capture.recorder.trigger_health import TriggerFigures, TriggerWatch
 from anim_real.commands.jobs.live_status import LiveStatus, Shown
 from anim_real.commands.jobs.stop_signals import StopSignals
 from anim_real.take import TakeSpec

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from signal import SIGTERM
 
 from anim_real import __version__
-from anim_real.capture.depth_stability import WARM_UP_MIN
-from anim_real.capture.disk_space import data_rate, free_bytes
-from anim_real.capture.record_log import RecordLog, StoppedBy, event_logs, sensor_log
-from anim_real.capture.recorder import Recorder
-from anim_real.capture.sensor_stream import Feed, SensorStatus
-from anim_real.capture.trigger_health import TriggerWatch
+from anim_real.capture.recorder.depth_stability import WARM_UP_MIN
+from anim_real.capture.recorder.disk_space import data_rate, free_bytes
+from anim_real.capture.recorder.record_log import RecordLog, StoppedBy, event_logs, sensor_log
+from anim_real.capture.recorder.sensor_stream import Feed, SensorStatus
+from anim_real.capture.recorder.session import Recorder
+from anim_real.capture.recorder.trigger_health import TriggerWatch
 from anim_real.commands.jobs.live_course import Course, Plan
 from anim_real.commands.jobs.live_remarks import failure_of, length_s, note_of, remarks_on
 from anim_real.commands.jobs.live_status import LiveStatus

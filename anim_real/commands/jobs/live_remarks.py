@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anim_real.capture.record_log import RecordLog
-from anim_real.capture.sensor_stream import SensorStatus
+from anim_real.capture.recorder.record_log import RecordLog
+from anim_real.capture.recorder.sensor_stream import SensorStatus
 
 
 def note_of(log: RecordLog, failures: Sequence[str]) -> str:

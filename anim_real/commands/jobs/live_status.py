@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from anim_real.capture.sensor_stream import SensorStatus
-    from anim_real.capture.trigger_health import TriggerFigures
+    from anim_real.capture.recorder.sensor_stream import SensorStatus
+    from anim_real.capture.recorder.trigger_health import TriggerFigures
 
 _PLAIN_S = 10.0
 _REFRESH_HZ = 2

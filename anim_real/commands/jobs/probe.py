@@ -18,7 +18,7 @@ from anim_real.calibration import SensorCalibration, load_calibration
 from anim_real.capture.depth_statistics import DepthStatistics, first_reference
 from anim_real.capture.interference import Interference, assess
 from anim_real.capture.interference_limits import InterferenceLimits
-from anim_real.capture.wired_sync import starting_order
+from anim_real.capture.recorder.wired_sync import starting_order
 from anim_real.console import Console, Result
 from anim_real.depth_camera import DepthCamera, LiveCapture
 from anim_real.errors import ConfigError, MissingDependencyError, RefusedError

@@ -20,7 +20,7 @@ from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve
 from anim_real.calibrate.targets import load_target
 from anim_real.calibration import Calibration, ClockMap, SensorCalibration
 from anim_real.capture.k4a_calibration import parse_calibration
-from anim_real.capture.k4a_mkv import Recording, open_recording
+from anim_real.capture.recording.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
 from anim_real.commands.jobs.take_clocks import led_clock
 from anim_real.console import Console

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibration import ClockMap
-from anim_real.capture.k4a_mkv import Recording
+from anim_real.capture.recording.k4a_mkv import Recording
 from anim_real.errors import DataError
 from anim_real.report import Report, histogram, scatter
 from anim_real.rig import RigSpec, SensorSpec

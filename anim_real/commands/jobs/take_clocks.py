@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibration import ClockMap, SensorCalibration
-from anim_real.capture.k4a_mkv import Recording
 from anim_real.capture.person_reader import PersonReader
+from anim_real.capture.recording.k4a_mkv import Recording
 from anim_real.commands.jobs.motion_tracks import device_track, scan_track
 from anim_real.console import Console
 from anim_real.errors import DataError, RefusedError

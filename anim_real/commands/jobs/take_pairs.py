@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from anim_real.calibration import Calibration, ClockMap, SensorCalibration
-from anim_real.capture.k4a_mkv import Recording, open_recording
 from anim_real.capture.person_mask import mask_folder
 from anim_real.capture.person_reader import PersonReader
+from anim_real.capture.recording.k4a_mkv import Recording, open_recording
 from anim_real.capture.scanner import load_scan
 from anim_real.commands.jobs.sync_evidence import trigger_remark
 from anim_real.commands.jobs.take_clocks import find_clock

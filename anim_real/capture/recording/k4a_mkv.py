@@ -17,16 +17,16 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.ebml import is_intact, read_at
-from anim_real.capture.k4a_captures import CaptureStamps, ImageTable, group_captures
-from anim_real.capture.k4a_format import IMU_SAMPLE, CustomTrack, RecordingConfig
-from anim_real.capture.k4a_images import decode_16_bit, decode_color, max_image_bytes
-from anim_real.capture.k4a_info import RecordingInfo
-from anim_real.capture.k4a_tracks import IMAGE_NAMES, MAX_OFFSET_US, K4aTracks, describe, find_tracks
-from anim_real.capture.k4a_writer import RecordingWriter
-from anim_real.capture.mkv_blocks import FrameTable
-from anim_real.capture.mkv_index import read_index
-from anim_real.capture.mkv_metadata import Track
+from anim_real.capture.recording.ebml import is_intact, read_at
+from anim_real.capture.recording.k4a_captures import CaptureStamps, ImageTable, group_captures
+from anim_real.capture.recording.k4a_format import IMU_SAMPLE, CustomTrack, RecordingConfig
+from anim_real.capture.recording.k4a_images import decode_16_bit, decode_color, max_image_bytes
+from anim_real.capture.recording.k4a_info import RecordingInfo
+from anim_real.capture.recording.k4a_tracks import IMAGE_NAMES, MAX_OFFSET_US, K4aTracks, describe, find_tracks
+from anim_real.capture.recording.k4a_writer import RecordingWriter
+from anim_real.capture.recording.mkv_blocks import FrameTable
+from anim_real.capture.recording.mkv_index import read_index
+from anim_real.capture.recording.mkv_metadata import Track
 from anim_real.errors import DataError, NotFoundError
 from anim_real.files import require_file
 from anim_real.take import RgbdFrame

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from anim_real.capture.live_modes import check_modes
-from anim_real.capture.trigger_health import exposure_delay_us
+from anim_real.capture.live.live_modes import check_modes
+from anim_real.capture.recorder.trigger_health import exposure_delay_us
 from anim_real.depth_camera import CableState
 from anim_real.errors import ConfigError, MissingDependencyError
 from anim_real.rig import RigSpec, SensorSpec

@@ -10,7 +10,7 @@ import re
 from array import array
 from collections.abc import Iterator
 
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     MAX_HEADER_BYTES,
     OPEN,
     EbmlError,
@@ -24,8 +24,8 @@ from anim_real.capture.ebml import (
     read_exactly,
     read_header,
 )
-from anim_real.capture.mkv_blocks import MAX_LACE_BYTES, add_block
-from anim_real.capture.mkv_metadata import (
+from anim_real.capture.recording.mkv_blocks import MAX_LACE_BYTES, add_block
+from anim_real.capture.recording.mkv_metadata import (
     Attachment,
     Tag,
     Track,

@@ -10,7 +10,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 
 from anim_real import __version__
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     Ids,
     encode,
     encode_checked_master,
@@ -20,7 +20,7 @@ from anim_real.capture.ebml import (
     encode_string,
     encode_uint,
 )
-from anim_real.capture.k4a_format import (
+from anim_real.capture.recording.k4a_format import (
     CALIBRATION_NAME,
     COLOR_BITS,
     COLOR_SIZES,
@@ -32,7 +32,7 @@ from anim_real.capture.k4a_format import (
     VIDEO_CODEC,
     RecordingConfig,
 )
-from anim_real.capture.k4a_images import image_bytes
+from anim_real.capture.recording.k4a_images import image_bytes
 
 EPOCH = datetime(2001, 1, 1, tzinfo=UTC)  # Matroska counts dates from here
 _VIDEO, _SUBTITLE = 1, 17

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.ebml import EbmlError, parse_vint
+from anim_real.capture.recording.ebml import EbmlError, parse_vint
 
 MAX_LACE_BYTES = 8 + 3 + 4096  # track number, time and flags, and any lacing table a camera's block can have
 _COLUMNS = 5

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     Ids,
     encode,
     encode_id,
@@ -26,7 +26,7 @@ from anim_real.capture.ebml import (
     encode_uint,
     encode_void,
 )
-from anim_real.capture.k4a_blocks import Part
+from anim_real.capture.recording.k4a_blocks import Part
 from anim_real.errors import FULL_DISK, ConfigError
 from anim_real.files import fsync_folder, refuse_existing
 

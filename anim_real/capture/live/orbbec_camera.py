@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES
-from anim_real.capture.live_modes import check_modes
-from anim_real.capture.orbbec_calibration import to_factory_calibration
-from anim_real.capture.orbbec_link import Message, OrbbecProcess
+from anim_real.capture.live.live_modes import check_modes
+from anim_real.capture.live.orbbec_calibration import to_factory_calibration
+from anim_real.capture.live.orbbec_link import Message, OrbbecProcess
+from anim_real.capture.recording.k4a_format import COLOR_SIZES, DEPTH_SIZES
 from anim_real.depth_camera import CableState, CameraInfo, DepthCamera, ImuSample, LiveCapture
 from anim_real.errors import ConfigError, MissingDependencyError
 from anim_real.rig import SensorSpec

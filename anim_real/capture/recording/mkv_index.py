@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
-from anim_real.capture.ebml import (
+from anim_real.capture.recording.ebml import (
     EbmlError,
     Element,
     Ids,
@@ -22,9 +22,9 @@ from anim_real.capture.ebml import (
     parse_string,
     read_at,
 )
-from anim_real.capture.mkv_blocks import FrameTable
-from anim_real.capture.mkv_metadata import Attachment, Tag, Track
-from anim_real.capture.mkv_walk import MAX_TIME_NS, METADATA, Walk
+from anim_real.capture.recording.mkv_blocks import FrameTable
+from anim_real.capture.recording.mkv_metadata import Attachment, Tag, Track
+from anim_real.capture.recording.mkv_walk import MAX_TIME_NS, METADATA, Walk
 from anim_real.errors import DataError
 
 _NO_FRAMES = FrameTable.of(array("q"))

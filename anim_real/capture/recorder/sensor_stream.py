@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from anim_real.capture.depth_stability import DepthStability
-from anim_real.capture.k4a_format import RecordingConfig
-from anim_real.capture.stream_health import Finding, StreamFigures, StreamHealth, stamp_of
-from anim_real.capture.stream_writer import Item, StreamWriter, WriteCounts, open_recording_writer
-from anim_real.capture.trigger_health import Stamp
+from anim_real.capture.recorder.depth_stability import DepthStability
+from anim_real.capture.recorder.stream_health import Finding, StreamFigures, StreamHealth, stamp_of
+from anim_real.capture.recorder.stream_writer import Item, StreamWriter, WriteCounts, open_recording_writer
+from anim_real.capture.recorder.trigger_health import Stamp
+from anim_real.capture.recording.k4a_format import RecordingConfig
 from anim_real.depth_camera import CableState, CameraInfo, DepthCamera, LiveCapture
 from anim_real.errors import AnimRealError, MissingDependencyError
 from anim_real.rig import SensorSpec

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from anim_real.capture.disk_space import capture_size
-from anim_real.capture.k4a_format import RecordingConfig
-from anim_real.capture.k4a_writer import RecordingWriter
-from anim_real.capture.stream_health import stamp_of
+from anim_real.capture.recorder.disk_space import capture_size
+from anim_real.capture.recorder.stream_health import stamp_of
+from anim_real.capture.recording.k4a_format import RecordingConfig
+from anim_real.capture.recording.k4a_writer import RecordingWriter
 from anim_real.depth_camera import ImuSample, LiveCapture
 from anim_real.errors import AnimRealError, DataError, from_os_error
 from anim_real.rig import SensorSpec

@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from anim_real.capture.k4a_captures import CaptureStamps, ImageTable
-from anim_real.capture.k4a_format import CALIBRATION_NAME, COLOR_FORMATS, DEPTH_SIZES
-from anim_real.capture.k4a_images import DEPTH_FORMATS, image_bytes
-from anim_real.capture.k4a_info import RecordingInfo
-from anim_real.capture.mkv_blocks import FrameTable
-from anim_real.capture.mkv_index import MkvIndex
-from anim_real.capture.mkv_metadata import SUBTITLE_TRACK, Attachment, Track
+from anim_real.capture.recording.k4a_captures import CaptureStamps, ImageTable
+from anim_real.capture.recording.k4a_format import CALIBRATION_NAME, COLOR_FORMATS, DEPTH_SIZES
+from anim_real.capture.recording.k4a_images import DEPTH_FORMATS, image_bytes
+from anim_real.capture.recording.k4a_info import RecordingInfo
+from anim_real.capture.recording.mkv_blocks import FrameTable
+from anim_real.capture.recording.mkv_index import MkvIndex
+from anim_real.capture.recording.mkv_metadata import SUBTITLE_TRACK, Attachment, Track
 from anim_real.errors import DataError
 
 ImageName = Literal["COLOR", "DEPTH", "IR"]

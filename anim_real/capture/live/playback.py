@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from anim_real.capture.k4a_mkv import ImuSamples, Recording, RecordingInfo
+from anim_real.capture.recording.k4a_mkv import ImuSamples, Recording, RecordingInfo
 from anim_real.depth_camera import CableState, CameraInfo, DepthCamera, ImuSample, LiveCapture
 from anim_real.errors import ConfigError
 from anim_real.rig import SensorSpec

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.stream_health import Finding
+from anim_real.capture.recorder.stream_health import Finding
 from anim_real.rig import SensorSpec
 
 Stamp = tuple[int, float]  # device time in µs, arrival on the host's monotonic clock in s

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anim_real.capture.sdk_install import ORBBEC_PYTHON, missing_orbbec, orbbec_python
+from anim_real.capture.live.sdk_install import ORBBEC_PYTHON, missing_orbbec, orbbec_python
 from anim_real.errors import ConfigError, MissingDependencyError
 
 _SCRIPT = Path(__file__).with_name("orbbec_process.py")

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from anim_real.capture.k4a_library import K4aMaker, firmware_versions, k4a_maker, load_k4a, usb_speed
-from anim_real.capture.live_modes import check_modes
-from anim_real.capture.sdk_install import missing_pyk4a
+from anim_real.capture.live.k4a_library import K4aMaker, firmware_versions, k4a_maker, load_k4a, usb_speed
+from anim_real.capture.live.live_modes import check_modes
+from anim_real.capture.live.sdk_install import missing_pyk4a
 from anim_real.depth_camera import CableState, CameraInfo, DepthCamera, ImuSample, LiveCapture
 from anim_real.errors import MissingDependencyError
 from anim_real.rig import SensorSpec

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.k4a_blocks import BlockQueue, Part, encode_blocks
-from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES, IMU_SAMPLE, RecordingConfig
-from anim_real.capture.k4a_header import (
+from anim_real.capture.recording.k4a_blocks import BlockQueue, Part, encode_blocks
+from anim_real.capture.recording.k4a_format import COLOR_SIZES, DEPTH_SIZES, IMU_SAMPLE, RecordingConfig
+from anim_real.capture.recording.k4a_header import (
     EPOCH,
     encode_attachments,
     encode_info,
@@ -28,8 +28,8 @@ from anim_real.capture.k4a_header import (
     encode_tracks,
     track_names,
 )
-from anim_real.capture.k4a_images import image_bytes
-from anim_real.capture.mkv_output import DiskSync, SegmentFile, kept_path
+from anim_real.capture.recording.k4a_images import image_bytes
+from anim_real.capture.recording.mkv_output import DiskSync, SegmentFile, kept_path
 from anim_real.errors import FULL_DISK, DataError, NoSpaceError
 from anim_real.files import atomic_path
 

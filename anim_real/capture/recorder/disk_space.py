@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from anim_real.capture.k4a_format import COLOR_SIZES, DEPTH_SIZES
+from anim_real.capture.recording.k4a_format import COLOR_SIZES, DEPTH_SIZES
 from anim_real.errors import NoSpaceError
 from anim_real.rig import SensorSpec
 

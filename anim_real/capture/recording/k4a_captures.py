@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.capture.mkv_blocks import FrameTable
+from anim_real.capture.recording.mkv_blocks import FrameTable
 
 _NONE = 1 << 63  # later than any image
 

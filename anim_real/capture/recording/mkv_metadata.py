@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anim_real.capture.ebml import EbmlError, Ids, parse_children, parse_header, parse_string, parse_uint
+from anim_real.capture.recording.ebml import EbmlError, Ids, parse_children, parse_header, parse_string, parse_uint
 
 VIDEO_TRACK, SUBTITLE_TRACK = 1, 17
 _BITMAP_HEADER = struct.Struct("<IiiHH4s")  # size, width, height, planes, bits, FourCC

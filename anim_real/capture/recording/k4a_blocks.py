@@ -11,8 +11,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
-from anim_real.capture.ebml import Ids, encode, encode_id, encode_master, encode_size, encode_uint
-from anim_real.capture.k4a_format import CLUSTER_US
+from anim_real.capture.recording.ebml import Ids, encode, encode_id, encode_master, encode_size, encode_uint
+from anim_real.capture.recording.k4a_format import CLUSTER_US
 
 Part = bytes | memoryview  # flat, one byte per item
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anim_real.capture.sensor_stream import Feed, SensorStream
-from anim_real.capture.wired_sync import starting_order
+from anim_real.capture.recorder.sensor_stream import Feed, SensorStream
+from anim_real.capture.recorder.wired_sync import starting_order
 
 
 class Recorder:

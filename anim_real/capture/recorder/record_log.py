@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from anim_real.capture.sensor_stream import SensorStatus
-from anim_real.capture.stream_health import Finding
-from anim_real.capture.trigger_health import TriggerFigures
+from anim_real.capture.recorder.sensor_stream import SensorStatus
+from anim_real.capture.recorder.stream_health import Finding
+from anim_real.capture.recorder.trigger_health import TriggerFigures
 from anim_real.specs import Spec
 
 SCHEMA = "anim-real/record/1"

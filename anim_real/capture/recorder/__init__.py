@@ -1,0 +1,1 @@
+"""Recording live cameras: threads, health of streams and triggers, what a take's record says."""

@@ -1,0 +1,1 @@
+"""Azure Kinect recordings (MKV): reading, salvaging and writing them, without any SDK."""
