@@ -75,9 +75,8 @@ def test_a_capture_of_a_take_becomes_a_mesh_in_the_scans_place(
     ]
     assert main([*arguments, "--index", "0", "--resolution", "24", "-o", str(mesh)]) == 0
     made = load_mesh(mesh).vertices
-    middle = (made.min(0) + made.max(0)) / 2
-    # few steps of training: only that it stands where the person stands, in metres, y up
-    assert np.abs(middle - (0.0, CENTER_M, 0.0)).max() < 0.4
+    # few steps of training: only that most of it stands where the person stands, in metres, y up
+    assert np.abs(np.median(made, axis=0) - (0.0, CENTER_M, 0.0)).max() < 0.4
     capsys.readouterr()
     assert main([*arguments, "--index", "9", "-o", str(folder / "none.ply")]) == 10
     assert "no capture 9; there are 2" in capsys.readouterr().err
