@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "write takes of the virtual studio in the raw formats of a real rig",
     "record": "record a take from live cameras (Azure Kinect, Femto Bolt, virtual), several at once",
     "calibrate": "solve sensors against the scanner, and their clocks, from a calibration take",
+    "calibrate-intrinsics": "solve a camera's focal length, centre and lens from images of a board alone",
     "sync": "solve a take's clocks alone, with residuals and every dropped frame",
     "ingest": "read takes, match frames in time, check every pair, write a manifest",
     "build-shards": "make scans watertight, align, sample and pack HDF5 shards",
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def usage() -> str:
     """Return the text of ``anim-real --help``."""
-    rows = "\n".join(f"  {name:<14} {purpose}" for name, purpose in COMMANDS.items())
+    width = max(len(name) for name in COMMANDS)
+    rows = "\n".join(f"  {name:<{width}} {purpose}" for name, purpose in COMMANDS.items())
     return (
         "usage: anim-real COMMAND [options]\n\n"
         "Aligned pairs of noisy RGB-D and clean scans, and ANIM fine-tuned on them.\n\n"

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from anim_real.calibrate.targets import load_target
 from anim_real.calibration import Calibration, load_calibration
 from anim_real.capture.recorder.record_log import RecordLog
+from anim_real.interchange.camera_list import CameraList, load_cameras
+from anim_real.interchange.formats import FORMATS
+from anim_real.interchange.kalibr import read_kalibr
 from anim_real.manifest import FRAME_COLUMNS, Manifest, ManifestTake, load_manifest
 from anim_real.regions import LabelImagesSpec, RegionShapes, SegmenterSpec, load_regions
 from anim_real.rig import BackgroundSpec, BilateralSpec, DepthFilterSpec, PersonSpec, RigSpec, TemporalSpec
@@ -18,6 +22,17 @@ from anim_real.samples import Region
 from anim_real.shards.index import load_record
 from anim_real.shards.schema import ShardHeader, columns
 from anim_real.take import TakeSpec, load_take
+from anim_real.target import (
+    BannerSpec,
+    BoardSpec,
+    GeometryTargetSpec,
+    MarkerSpec,
+    PlateBody,
+    PrismBody,
+    SphereSpec,
+    TargetSpec,
+    load_geometry_target,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "formats.md").read_text("utf-8")
@@ -25,7 +40,7 @@ EXAMPLES = dict(re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```\n", PAGE,
 
 
 def test_every_fenced_block_is_a_named_example() -> None:
-    assert PAGE.count("```") == 2 * len(EXAMPLES) == 30
+    assert PAGE.count("```") == 2 * len(EXAMPLES) == 38
 
 
 def test_the_take_opens(tmp_path: Path) -> None:
@@ -57,12 +72,42 @@ def test_a_rig_takes_the_persons_sources_and_the_filters() -> None:
         assert set(kind.model_fields) <= set(re.findall(r"\w+", written))
 
 
+def test_the_targets_open(tmp_path: Path) -> None:
+    for name in ("pillar.toml", "vase.toml"):
+        (tmp_path / name).write_text(EXAMPLES[name])
+    target = load_target(str(tmp_path / "pillar.toml"))
+    assert [board.spec.num_corners for board in target.boards] == [8, 4, 4, 5]
+    geometry, _ = load_geometry_target(str(tmp_path / "vase.toml"))
+    assert geometry.mesh == "vase.ply"
+    _names_every_key(GeometryTargetSpec, EXAMPLES["vase.toml"])
+    section = PAGE[PAGE.index("## Calibration target") : PAGE.index("## Intrinsics")]
+    for kind in (TargetSpec, BoardSpec, MarkerSpec, BannerSpec, SphereSpec, PrismBody, PlateBody):
+        assert {field.alias or key for key, field in kind.model_fields.items()} <= set(re.findall(r"\w+", section))
+
+
 def test_the_calibration_opens(tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text(EXAMPLES["calibration.json"])
     calibration = load_calibration(tmp_path / "calibration.json")
     assert calibration.is_accepted
     assert calibration.sensors["k0"].T_color_scan.rigid().src == "scan"
     _names_every_key(Calibration, EXAMPLES["calibration.json"])
+
+
+def test_cameras_of_other_tools_open(tmp_path: Path) -> None:
+    for name in ("camchain.yaml", "cameras.json"):
+        (tmp_path / name).write_text(EXAMPLES[name])
+    color, depth = read_kalibr(tmp_path / "camchain.yaml")
+    assert (color.name, depth.name, depth.T_camera_reference.src) == ("k0-color", "k0-depth", "scan")
+    (left,) = load_cameras(tmp_path / "cameras.json")
+    assert (left.name, left.T_camera_reference.src) == ("left", "rig")
+    _names_every_key(CameraList, EXAMPLES["cameras.json"])
+
+
+def test_the_table_of_camera_formats_is_the_code() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([\w.]+)", PAGE.partition("## Cameras of other tools")[2], re.MULTILINE))
+    assert {name: row for name, row in rows.items() if name in FORMATS} == {
+        name: each.location for name, each in FORMATS.items()
+    }
 
 
 def test_the_manifest_opens_with_its_table_and_calibration(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from anim_real.errors import DataError
 from anim_real.files import require_file, write_text
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
+from anim_real.interchange.opencv_model import whole_pixels
 from anim_real.interchange.posed import PosedCamera, common_reference
 
 # model: which of fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6 its parameters are; f stands for fx and fy
@@ -98,11 +99,12 @@ def _camera(words: list[str], path: Path) -> Camera:
     try:
         width, height, *numbers = (float(word) for word in words[1:])
         values = dict(zip(names, numbers, strict=True))
+        width, height = (whole_pixels(side, where=path) for side in (width, height))
     except ValueError as error:
         raise DataError(f"{model} needs width, height and {len(names)} parameters ({error})", where=path) from error
     return Camera(
-        width=int(width),
-        height=int(height),
+        width=width,
+        height=height,
         fx=values.get("fx", values.get("f", 0.0)),
         fy=values.get("fy", values.get("f", 0.0)),
         cx=values["cx"] - _CENTER,

@@ -14,8 +14,8 @@ import numpy as np
 
 from anim_real.errors import DataError
 from anim_real.files import read_json, write_json
-from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
+from anim_real.interchange.opencv_model import camera_of
 from anim_real.interchange.posed import PosedCamera
 
 _CLASS = "PinholeCameraParameters"
@@ -59,10 +59,8 @@ def read_open3d_json(path: Path, *, name: str = "camera", reference: str = "worl
         intrinsic: dict[str, Any] = document.get("intrinsic", document)
         matrix = np.array(intrinsic["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
         extrinsic = np.array(document.get("extrinsic", np.eye(4).ravel()), np.float64).reshape(4, 4, order="F")
-        width, height = int(intrinsic["width"]), int(intrinsic["height"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        size = intrinsic["width"], intrinsic["height"]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"is not Open3D's {_CLASS} ({error})", where=path) from error
-    if matrix[0, 1] != 0.0:
-        raise DataError("has skewed pixels, which is not supported", where=path)
-    camera = Camera(width=width, height=height, fx=matrix[0, 0], fy=matrix[1, 1], cx=matrix[0, 2], cy=matrix[1, 2])
+    camera = camera_of(matrix, np.zeros(0), size, where=path)
     return PosedCamera(name=name, camera=camera, T_camera_reference=Rigid(dst=name, src=reference, matrix=extrinsic))

@@ -16,9 +16,17 @@ from typing import Any
 import numpy as np
 
 from anim_real.errors import DataError
-from anim_real.files import require_file, write_text
-from anim_real.geometry.cameras import Camera
+from anim_real.files import write_text
 from anim_real.geometry.frames import Rigid
+from anim_real.interchange.file_storage import (
+    open_storage,
+    read_matrix,
+    read_names,
+    read_number,
+    read_table,
+    read_text,
+)
+from anim_real.interchange.opencv_model import camera_of
 from anim_real.interchange.posed import PosedCamera, common_reference
 
 _MEANING = (
@@ -64,61 +72,29 @@ def read_opencv_yaml(path: Path) -> tuple[PosedCamera, ...]:
         NotFoundError: no such file.
         DataError: not such a file, or a value is missing or impossible.
     """
-    import cv2
-
-    text = require_file(path, "OpenCV YAML").read_text("utf-8", errors="replace")
-    try:
-        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-    except (cv2.error, SystemError) as error:
-        raise DataError("is not OpenCV's YAML", where=path, fix="Write it with cv2.FileStorage") from error
-    names = storage.getNode("cameras")
-    if names.empty():
+    storage = open_storage(path)
+    names = read_names(storage, "cameras")
+    if not names:
         return (_read_camera(storage, "camera", Rigid.identity("camera", "reference"), path),)
-    reference = storage.getNode("reference").string()
+    reference = read_text(storage, "reference", path)
     cameras = []
-    for name in (names.at(index).string() for index in range(names.size())):
-        node = storage.getNode(name)
-        if node.empty():
+    for name in names:
+        if name not in storage:
             raise DataError(f"has no camera {name!r}, though it lists it", where=path)
-        pose = Rigid(dst=name, src=reference, matrix=_matrix(node, f"T_{name}_{reference}", path, 16).reshape(4, 4))
+        node = read_table(storage, name, path)
+        pose = Rigid(dst=name, src=reference, matrix=read_matrix(node, f"T_{name}_{reference}", path, 16).reshape(4, 4))
         cameras.append(_read_camera(node, name, pose, path))
     common_reference(cameras)
     return tuple(cameras)
 
 
-def _read_camera(node: Any, name: str, pose: Rigid, path: Path) -> PosedCamera:
-    matrix = _matrix(node, "camera_matrix", path, 9).reshape(3, 3)
-    distortion = _matrix(node, "distortion_coefficients", path, None).ravel()
-    if len(distortion) not in (0, 4, 5, 8) and distortion[8:].any():
-        raise DataError(
-            f"camera {name} has a lens of {len(distortion)} coefficients; at most 8 are supported", where=path
-        )
-    if matrix[0, 1] != 0.0:
-        raise DataError(f"camera {name} has skewed pixels, which is not supported", where=path)
-    radius = node.getNode("max_radius")
-    camera = Camera(
-        width=int(_number(node, "image_width", path)),
-        height=int(_number(node, "image_height", path)),
-        fx=matrix[0, 0],
-        fy=matrix[1, 1],
-        cx=matrix[0, 2],
-        cy=matrix[1, 2],
-        distortion=distortion[:8],
-        max_radius=(np.inf if radius.empty() else radius.real()) or np.inf,
+def _read_camera(node: dict[Any, Any], name: str, pose: Rigid, path: Path) -> PosedCamera:
+    radius = read_number(node, "max_radius", path) if "max_radius" in node else 0.0
+    camera = camera_of(
+        read_matrix(node, "camera_matrix", path, 9).reshape(3, 3),
+        read_matrix(node, "distortion_coefficients", path).ravel(),
+        (read_number(node, "image_width", path), read_number(node, "image_height", path)),
+        where=f"{path}, camera {name}",
+        max_radius=radius or np.inf,
     )
     return PosedCamera(name=name, camera=camera, T_camera_reference=pose)
-
-
-def _matrix(node: Any, key: str, path: Path, size: int | None) -> np.ndarray:
-    entry = node.getNode(key)
-    value = entry.mat() if entry.isMap() else None
-    if value is None or (size is not None and value.size != size):
-        raise DataError(f"has no matrix {key!r}" + (f" of {size} numbers" if size else ""), where=path)
-    return np.asarray(value, np.float64)
-
-
-def _number(node: Any, key: str, path: Path) -> float:
-    entry = node.getNode(key)
-    if not (entry.isInt() or entry.isReal()):
-        raise DataError(f"has no number {key!r}", where=path)
-    return entry.real()

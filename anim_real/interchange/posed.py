@@ -22,7 +22,7 @@ class PosedCamera:
     Attributes:
         name: letters, digits and ``_ - .``. It is also the name of its frame.
         camera: intrinsics.
-        T_camera_reference: reference frame to camera frame; ``dst`` is ``name``.
+        T_camera_reference: reference frame to camera frame; ``dst`` is ``name``, ``src`` is named alike.
     """
 
     name: str
@@ -30,8 +30,9 @@ class PosedCamera:
     T_camera_reference: Rigid
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
-            raise DataError(f"{self.name!r} cannot name a camera", where="camera", fix="Use letters, digits and _ - .")
+        for name, what in ((self.name, "camera"), (self.T_camera_reference.src, "reference frame")):
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+                raise DataError(f"{name[:40]!r} cannot name a {what}", where=what, fix="Use letters, digits and _ - .")
         if self.T_camera_reference.dst != self.name:
             raise DataError(f"its pose leads to {self.T_camera_reference.dst!r}", where=f"camera {self.name}")
 

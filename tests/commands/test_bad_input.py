@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from anim_real.cli import COMMANDS, main
+from commands.bad_rows import DEVICES, EXPORT_CAMERAS, IMPORT, RECORD, SYNC, Row
 from commands.broken import (
     NAN_MESH,
     NO_FACES,
@@ -36,7 +37,6 @@ from commands.broken import (
     write_world,
 )
 
-Row = tuple[str, int, str, Callable[[Desk], list[object]]]
 NAN = float("nan")
 MKV, SCANS = "kinect-k0.mkv", "scans"
 FIRST = f"takes/{TAKE}"
@@ -511,7 +511,8 @@ DOCTOR: list[Row] = [
 TABLES = {
     "simulate": SIMULATE, "calibrate": CALIBRATE, "ingest": INGEST, "build-shards": BUILD, "render": RENDERED,
     "train": TRAIN, "finetune": FINETUNE, "reconstruct": RECONSTRUCT, "evaluate": EVALUATE, "inspect": INSPECT,
-    "export": EXPORT, "validate": VALIDATE, "watertight": WATERTIGHT, "demo": DEMO, "doctor": DOCTOR,
+    "export": [*EXPORT, *EXPORT_CAMERAS], "validate": VALIDATE, "watertight": WATERTIGHT, "demo": DEMO,
+    "doctor": DOCTOR, "sync": SYNC, "record": RECORD, "devices": DEVICES, "import-cameras": IMPORT,
 }  # fmt: skip
 
 
