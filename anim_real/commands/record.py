@@ -7,6 +7,7 @@ ends it, what was written is closed and readable. --probe-scanner measures how t
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import tyro
 from anim_real.console import Console, Result
 from anim_real.errors import ConfigError
 from anim_real.flags import require_range, require_seed
-from anim_real.take import ConsentScope
+from anim_real.take import PSEUDONYM, ConsentScope
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from anim_real.capture.recorder.sensor_stream import Feed
     from anim_real.commands.jobs.live_recording import Outcome
     from anim_real.rig import RigSpec
+    from anim_real.studio.faults import Faults
     from anim_real.take import TakeSpec
 
 Backend = Literal["auto", "pyk4a", "orbbec", "mkv", "virtual"]
 _UNNAMED = "unnamed"
 _PROBE_S = 5.0
+_LONGEST_S = 864_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def run(arguments: Arguments, console: Console) -> Result:
 
     from anim_real.capture.recorder.disk_space import check_space
     from anim_real.capture.recorder.wired_sync import check_roles
-    from anim_real.commands.jobs.rig_cameras import check_serials
+    from anim_real.commands.jobs.rig_cameras import check_serials, check_source, read_faults
     from anim_real.files import refuse_existing
     from anim_real.rig import load_rig
 
@@ -97,10 +100,12 @@ def run(arguments: Arguments, console: Console) -> Result:
     rig, _, rig_sha256 = load_rig(arguments.rig)
     refuse_existing(arguments.output)
     take = None if arguments.probe_scanner else _take_spec(arguments, rig)
+    faults = read_faults(arguments.backend, rig, arguments.fault)
     check_serials(arguments.backend, rig)
+    check_source(arguments.backend, rig, arguments.source)
     remarks = check_roles(rig)
     if take is None:
-        return _probe(arguments, rig, remarks, console)
+        return _probe(arguments, rig, faults, remarks, console)
     remarks = (*remarks, *check_space(arguments.output, rig.sensors, arguments.duration))
     if take.subject == _UNNAMED:
         remarks = (*remarks, "the subject is 'unnamed': correct it in take.toml before ingest, or give --subject")
@@ -113,11 +118,13 @@ def run(arguments: Arguments, console: Console) -> Result:
             lines=(f"would record {sensors} into {arguments.output}",),
         )
     with ExitStack() as opened:
-        feeds = _open(arguments, rig, opened)
+        feeds = _open(arguments, rig, faults, opened)
         return _record(arguments, take, rig_sha256, feeds, remarks, console)
 
 
-def _probe(arguments: Arguments, rig: RigSpec, remarks: tuple[str, ...], console: Console) -> Result:
+def _probe(
+    arguments: Arguments, rig: RigSpec, faults: dict[str, Faults], remarks: tuple[str, ...], console: Console
+) -> Result:
     from contextlib import ExitStack
 
     from anim_real.commands.jobs.probe import run_probe
@@ -127,7 +134,7 @@ def _probe(arguments: Arguments, rig: RigSpec, remarks: tuple[str, ...], console
     if arguments.dry_run:
         return Result(record={"remarks": list(remarks)}, lines=(f"would probe into {arguments.output}",))
     with ExitStack() as opened:
-        cameras = {feed.sensor.id: feed.camera for feed in _open(arguments, rig, opened)}
+        cameras = {feed.sensor.id: feed.camera for feed in _open(arguments, rig, faults, opened)}
         return run_probe(
             rig,
             cameras,
@@ -190,25 +197,18 @@ def _device_remarks(arguments: Arguments, feeds: list[Feed]) -> tuple[str, ...]:
 
 
 def _result(outcome: Outcome, folder: Path) -> Result:
+    from anim_real.commands.jobs.record_lines import record_lines
+
     log = outcome.log
-    lines = [f"recorded {log.duration_s:.1f} s (stopped by: {log.stopped_by})"]
-    for name, sensor in log.sensors.items():
-        offset = sensor.trigger and sensor.trigger.offset_us
-        lines.append(
-            f"  {name}: {sensor.num_written} captures, {sensor.num_incomplete} incomplete, {sensor.num_dropped} dropped"
-            f", {sensor.num_imu_written} IMU samples, {sensor.bytes / 1e6:.1f} MB"
-            + ("" if sensor.jitter_us is None else f", jitter {sensor.jitter_us:.0f} µs")
-            + ("" if sensor.trigger is None or offset is None else f", {offset:+.0f} µs to {sensor.trigger.reference}")
-        )
-    lines += [f"  remark: {remark}" for remark in log.remarks]
-    shown = ("cable", "trigger", "clock", "silent", "no pulses")
-    lines += [f"  {event.sensor} at {event.at_s:.1f} s: {event.text}" for event in log.events if event.kind in shown]
     return Result(
-        path=folder, record=log.model_dump(mode="json", by_alias=True), lines=tuple(lines), failures=outcome.failures
+        path=folder,
+        record=log.model_dump(mode="json", by_alias=True),
+        lines=record_lines(log),
+        failures=outcome.failures,
     )
 
 
-def _open(arguments: Arguments, rig: RigSpec, opened: ExitStack) -> list[Feed]:
+def _open(arguments: Arguments, rig: RigSpec, faults: dict[str, Faults], opened: ExitStack) -> list[Feed]:
     """Open every camera of the rig; each is closed with ``opened``."""
     from anim_real.capture.recorder.sensor_stream import Feed
     from anim_real.commands.jobs.rig_cameras import open_rig
@@ -220,7 +220,7 @@ def _open(arguments: Arguments, rig: RigSpec, opened: ExitStack) -> list[Feed]:
         source=arguments.source,
         orbbec_python=arguments.orbbec_python,
         orbbec_clock=arguments.orbbec_clock,
-        faults=arguments.fault,
+        faults=faults,
         seed=arguments.seed,
     )
     is_live = arguments.backend != "mkv"
@@ -237,10 +237,11 @@ def _take_spec(arguments: Arguments, rig: RigSpec) -> TakeSpec:
     from anim_real.specs import parse
     from anim_real.take import TakeSpec
 
+    _check_ids(arguments)
     is_calibration = arguments.kind == "calibration"
     table: dict[str, Any] = {
         "schema": "anim-real/take/1",
-        "take_id": arguments.output.name if arguments.take is None else arguments.take,
+        "take_id": arguments.output.resolve().name if arguments.take is None else arguments.take,
         "kind": arguments.kind,
         "subject": arguments.subject or ("target" if is_calibration else _UNNAMED),
         "action": arguments.action,
@@ -256,12 +257,30 @@ def _take_spec(arguments: Arguments, rig: RigSpec) -> TakeSpec:
 
 def _check(arguments: Arguments) -> None:
     if arguments.duration is not None:
-        require_range("--duration", arguments.duration, 0.1, unit="s")
-    require_range("--warm-up", arguments.warm_up, 0.0, 86_400.0, unit="s")
+        require_range("--duration", arguments.duration, 0.1, _LONGEST_S, unit="s")
+    require_range("--warm-up", arguments.warm_up, 0.0, _LONGEST_S, unit="s")
     require_seed(arguments.seed)
     if not arguments.probe_scanner and (arguments.yes or arguments.calibration is not None):
         raise ConfigError("--yes and --calibration belong to --probe-scanner", where="record", fix="Leave them out")
+    if arguments.probe_scanner and (arguments.take or arguments.subject or arguments.consent or arguments.warm_up):
+        raise ConfigError(
+            "a probe writes no take: --take, --subject, --consent and --warm-up do nothing", where="--probe-scanner",
+            fix="Leave them out, and let the cameras warm up first",
+        )  # fmt: skip
     if arguments.consent and not arguments.licence:
         raise ConfigError("consent needs a licence", where="--consent", fix="Give --licence, such as CC-BY-4.0")
     if not arguments.consent and (arguments.licence or arguments.consent_date):
         raise ConfigError("a licence and a date without consent", where="--licence", fix="Give --consent research …")
+
+
+def _check_ids(arguments: Arguments) -> None:
+    """Raise ``ConfigError`` if the take or the subject cannot be called so."""
+    take = arguments.output.resolve().name if arguments.take is None else arguments.take
+    ids = {"--take": take, "--subject": arguments.subject or _UNNAMED}
+    for flag, value in ids.items():
+        if not re.fullmatch(PSEUDONYM, value):
+            is_default = flag == "--take" and arguments.take is None
+            raise ConfigError(
+                f"the folder's name {value!r} cannot be the take's id" if is_default else f"{value!r} cannot be an id",
+                where=flag, fix="Give lower-case letters, digits and hyphens, such as s01-walk",
+            )  # fmt: skip

@@ -5,10 +5,12 @@ Indices count a camera's captures from 0; times are seconds of studio time after
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from anim_real.errors import ConfigError
+from anim_real.rig import RigSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,20 @@ class Faults:
     def __post_init__(self) -> None:
         for key, low, high in (
             ("drop_share", 0.0, 1.0),
+            ("lit_bias_mm", -1000.0, 1000.0),
             ("lit_noise_factor", 1.0, 100.0),
             ("lit_dropout_share", 0.0, 1.0),
             ("lit_ir_counts", 0.0, 65535.0),
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"{key} {getattr(self, key)} is not in {low:g}..{high:g}", where="faults")
+        for key in ("unplug_s", "lose_s"):
+            value = getattr(self, key)
+            if value is not None and not 0.0 <= value < math.inf:
+                raise ConfigError(f"{key} {value} is no time after the first exposure", where="faults")
+        for key in ("drop", "no_color", "no_depth"):
+            if min(getattr(self, key), default=0) < 0:
+                raise ConfigError(f"{key} {min(getattr(self, key))} is no capture: they count from 0", where="faults")
 
     @classmethod
     def parse(cls, text: str) -> Faults:
@@ -69,6 +79,16 @@ class Faults:
             except ValueError as error:
                 raise ConfigError(f"{value!r} is no value of {key}", where="faults", fix="Give numbers") from error
         return cls(**values)  # type: ignore[arg-type]
+
+
+def check_faults(rig: RigSpec, faults: Mapping[str, Faults]) -> None:
+    """Raise ``ConfigError`` if the rig has no such sensor, or the sensor no cable that could be pulled."""
+    sensors = {sensor.id: sensor for sensor in rig.sensors}
+    for sensor_id, fault in faults.items():
+        if sensor_id not in sensors:
+            raise ConfigError(f"no sensor {sensor_id!r}", where="faults", fix=f"The rig has {', '.join(sensors)}")
+        if fault.unplug_s is not None and sensors[sensor_id].sync_mode != "SUBORDINATE":
+            raise ConfigError(f"sensor {sensor_id!r} is no subordinate: it has no cable to pull", where="faults")
 
 
 def _indices(text: str) -> tuple[int, ...]:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from anim_real.errors import ConfigError
 from anim_real.geometry.frames import Rigid
 from anim_real.rig import RigSpec
 from anim_real.studio.devices import ParseCalibration, equip_studio, stream
 from anim_real.studio.factory import shipped_factory
-from anim_real.studio.faults import Faults
+from anim_real.studio.faults import Faults, check_faults
 from anim_real.studio.live_images import MAX_COLOR_WIDTH, make_noise_table
 from anim_real.studio.live_timing import Pulses
 from anim_real.studio.mannequin import mannequin
@@ -46,7 +45,7 @@ class Stage:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.rig, self.faults = rig, dict(faults or {})
-        _check(rig, self.faults)
+        check_faults(rig, self.faults)
         self.studio = equip_studio(rig, shipped_factory(), parse, seed, max_color_width=MAX_COLOR_WIDTH)
         self.surface = surface or mannequin()
         self.pulses = Pulses()
@@ -84,12 +83,3 @@ class Stage:
     def surface_pose(self, is_pushed: bool) -> Rigid:
         """``T_world_surface``."""
         return Rigid.from_parts("world", "body", np.eye(3), _PUSH_M if is_pushed else (0.0, 0.0, 0.0))
-
-
-def _check(rig: RigSpec, faults: Mapping[str, Faults]) -> None:
-    sensors = {sensor.id: sensor for sensor in rig.sensors}
-    for sensor_id, fault in faults.items():
-        if sensor_id not in sensors:
-            raise ConfigError(f"no sensor {sensor_id!r}", where="faults", fix=f"The rig has {', '.join(sensors)}")
-        if fault.unplug_s is not None and sensors[sensor_id].sync_mode != "SUBORDINATE":
-            raise ConfigError(f"sensor {sensor_id!r} is no subordinate: it has no cable to pull", where="faults")

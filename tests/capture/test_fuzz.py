@@ -14,7 +14,7 @@ from . import k4a_bytes as made
 from .fuzz_recordings import MEMORY_BYTES, MUTATIONS, SECONDS_PER_FILE
 from .recordings import write_recording
 
-NUM_SMALL, NUM_REAL = 420, 210
+NUM_SMALL, NUM_REAL = 420, 105
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory by Linux's means")

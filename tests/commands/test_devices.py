@@ -15,7 +15,7 @@ from capture.recordings import write_recording
 
 from anim_real import cli
 from anim_real.capture.live.sdk_install import ORBBEC_PYTHON
-from anim_real.commands.jobs.cameras import BACKENDS, list_cameras, open_camera, survey_cameras
+from anim_real.commands.jobs.cameras import BACKENDS, open_camera, survey_cameras
 from anim_real.errors import ConfigError, MissingDependencyError
 from anim_real.rig import SensorSpec
 
@@ -99,7 +99,7 @@ def test_without_any_sdk_it_says_how_to_install_one(
 def test_backends_without_devices_cannot_be_listed() -> None:
     for backend in ("mkv", "virtual", "kinect"):
         with pytest.raises(ConfigError, match="no devices to list"):
-            list_cameras(backend)
+            survey_cameras(backend)
 
 
 @pytest.mark.usefixtures("orbbec")

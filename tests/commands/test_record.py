@@ -26,10 +26,13 @@ from anim_real.commands.jobs import live_recording
 from anim_real.commands.jobs.live_course import Plan
 from anim_real.commands.jobs.live_recording import record_take
 from anim_real.commands.jobs.live_status import LiveStatus, Shown, plain_line
+from anim_real.commands.jobs.rig_cameras import read_faults
 from anim_real.commands.jobs.stop_signals import StopSignals
 from anim_real.console import Console, Result
-from anim_real.errors import MissingDependencyError, NoSpaceError
+from anim_real.errors import ConfigError, MissingDependencyError, NoSpaceError
+from anim_real.rig import load_rig
 from anim_real.specs import load_json, load_toml
+from anim_real.studio.faults import Faults
 from anim_real.studio.live import CaptureEvent, VirtualCamera, VirtualRig
 from anim_real.take import TakeSpec, load_take
 
@@ -146,6 +149,12 @@ def test_two_virtual_cameras_with_drops_and_a_pulled_cable(
     assert (spec.consent.scope, str(spec.consent.date)) == (("research", "publication"), "2026-02-03")
     assert f"k1: {log.sensors['k1'].num_dropped} dropped" in spec.note
     assert "the sync-in cable was pulled" in spec.note
+
+    code, page, err = said(capsys, "inspect", str(folder / "record.json"))
+    assert code == 0, err
+    told = [line.strip() for line in out.splitlines()[:-1]]
+    assert [line.strip() for line in page.splitlines()][2:] == told  # what was said at the end
+    assert "take s01-walk, rig small, begun 20" in page
 
     code, out, _ = said(capsys, "inspect", str(folder))
     assert code == 0
@@ -467,6 +476,15 @@ def test_warming_up_writes_nothing_and_tells_the_drift(tmp_path: Path, monkeypat
     assert log_of(folder).warm_up_s == 1.5
 
 
+def test_a_folder_that_another_made_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    folder, camera = tmp_path / "t", endless()
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="something else made it"), StopSignals() as stop:
+        record_take([feed(folder, camera)], plan(folder), quiet(), stop)
+    assert camera.is_closed
+    assert listed(folder) == []
+
+
 def test_stopping_while_it_warms_up_leaves_nothing(tmp_path: Path) -> None:
     folder, camera = tmp_path / "t", endless()
     with StopSignals() as stop:
@@ -514,29 +532,36 @@ def test_a_take_gets_its_scans_later(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--duration", "nan"], 2, "--duration"),
         (["--warm-up", "-1"], 2, "--warm-up"),
         (["--subject", "Jane Doe"], 2, "subject"),
-        (["--take", "../t"], 2, "take_id"),
+        (["--take", "../t"], 2, "--take: '../t' cannot be an id. Give lower-case letters"),
         (["--consent", "research"], 2, "--licence"),
         (["--licence", "CC0-1.0"], 2, "without consent"),
         (["--consent", "research", "--licence", "CC0-1.0", "--consent-date", "soon"], 2, "consent.date"),
-        (["--backend", "mkv"], 2, "mkv"),
-        (["--backend", "mkv", "--source", "/no/such/folder"], 2, "is one recording, the rig has 2"),
+        (["--backend", "mkv"], 2, "--source: the mkv backend plays recordings and none is named"),
+        (["--backend", "mkv", "--source", "/no/such/folder"], 10, "no such file or folder"),
+        (["--backend", "mkv", "--source", __file__], 2, "is one recording, the rig has 2"),
+        (["--backend", "virtual", "--source", "."], 2, "virtual backend plays no recording"),
         (["--backend", "mkv", "--source", "."], 10, "kinect-k0.mkv"),
         (["--backend", "virtual", "--fault", "unplug_s=2"], 2, "names no sensor"),
         (["--backend", "virtual", "--fault", "k9:unplug_s=2"], 2, "k9"),
         (["--backend", "pyk4a"], 2, "k0, k1 have no serial"),
-        (["--fault", "k1:drop=3"], 2, "serial"),
-        (["--backend", "virtual", "--duration", "1e7"], 13, "not enough space"),
+        (["--backend", "virtual", "--fault", "k1"], 2, "names no sensor and fault"),
+        (["--backend", "virtual", "--fault", "k0:unplug_s=1"], 2, "no cable to pull"),
+        (["--fault", "k1:drop=3"], 2, "only the virtual backend has faults"),
+        (["--backend", "virtual", "--duration", "4e5"], 13, "not enough space"),
+        (["--backend", "virtual", "--duration", "inf"], 2, "--duration"),
+        (["--backend", "virtual", "--probe-scanner", "--subject", "s01"], 2, "a probe writes no take"),
     ],
 )
 def test_refusals_come_first_and_leave_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, text: str
 ) -> None:
     rig = write_rig(tmp_path)
-    found, out, err = said(capsys, "record", "--rig", str(rig), "-o", str(tmp_path / "out"), *arguments)
-    assert found == code, err
-    assert out == ""
-    assert text in err
-    assert listed(tmp_path) == [rig]
+    for more in ([], ["--dry-run"]):  # a dry run refuses all that the run would
+        found, out, err = said(capsys, "record", "--rig", str(rig), "-o", str(tmp_path / "out"), *arguments, *more)
+        assert found == code, err
+        assert out == ""
+        assert text in err
+        assert listed(tmp_path) == [rig]
 
 
 def test_the_rig_and_the_output_are_checked(
@@ -557,6 +582,20 @@ def test_the_rig_and_the_output_are_checked(
     )  # fmt: skip
     assert (code, "room for" in err, "'unnamed'" in err) == (0, True, True)
     assert listed(tmp_path) == [rig]
+
+
+def test_a_folder_whose_name_is_no_id_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["record", "--rig", str(write_rig(tmp_path)), "--backend", "virtual", "--dry-run"]
+    code, _, err = said(capsys, *arguments, "-o", str(tmp_path / "Täke 1"))
+    assert (code, "the folder's name 'Täke 1' cannot be the take's id" in err) == (2, True)
+    code, _, err = said(capsys, *arguments, "-o", str(tmp_path / "Täke 1"), "--take", "t1")
+    assert code == 0, err
+
+
+def test_faults_of_one_sensor_add_up(tmp_path: Path) -> None:
+    rig = load_rig(str(write_rig(tmp_path)))[0]
+    faults = read_faults("virtual", rig, ("k1:drop=3", "k0:lose_s=2", "k1:unplug_s=1"))
+    assert faults == {"k1": Faults(drop=(3,), unplug_s=1.0), "k0": Faults(lose_s=2.0)}
 
 
 def test_a_dry_run_tells_the_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -396,6 +396,10 @@ def test_same_seed_same_captures(make_rig):
         ("drop_share=1.5", "drop_share"),
         ("lit_noise_factor=0.5", "lit_noise_factor"),
         ("lose_s", "lose_s"),
+        ("lose_s=-3", "lose_s -3"),
+        ("unplug_s=nan", "unplug_s nan"),
+        ("lit_bias_mm=nan", "lit_bias_mm"),
+        ("drop=3+-1", "drop -1"),
     ],
 )
 def test_impossible_faults_are_refused(text: str, message: str):

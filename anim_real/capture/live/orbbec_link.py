@@ -104,7 +104,8 @@ class OrbbecProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="anim-real-orbbec-"))
         self._messages: queue.Queue[Message | Broken | None] = queue.Queue(_QUEUE_LENGTH)
         self._last_heard_s = time.monotonic()
-        self._is_closed = False
+        self._is_closed = self._is_ready = False
+        self._interpreter = interpreter
         try:
             with (self._folder / "stderr.txt").open("wb") as stderr:
                 self._process = subprocess.Popen(
@@ -125,6 +126,7 @@ class OrbbecProcess:
         except BaseException:
             self.close()
             raise
+        self._is_ready = True
         self.library = f"pyorbbecsdk2 {hello['package']}, Orbbec SDK {hello['sdk']}"
 
     def send(self, command: str, **arguments: Any) -> None:
@@ -237,6 +239,8 @@ class OrbbecProcess:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         lines = (self._folder / "stderr.txt").read_text("utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        if not self._is_ready:
+            return missing_orbbec(f"{self._interpreter} {how} before it could import pyorbbecsdk ({last})")
         return self._error(f"the process that reads it {how} ({last})", _REPLUG)
 
     def _error(self, what: str, fix: str) -> MissingDependencyError:

@@ -216,3 +216,14 @@ def _mode(color_format: str | None, mode: str | None, size: tuple[int, int] | No
     if mode is None or size is None:
         return "none"
     return f"{mode} {size[0]}x{size[1]}{'' if color_format is None else f' {color_format}'}"
+
+
+def describe_record(path: Path) -> Description:
+    """How a take was recorded, as ``record`` said it."""
+    from anim_real.capture.recorder.record_log import SCHEMA, RecordLog
+    from anim_real.commands.jobs.record_lines import record_lines
+    from anim_real.specs import load_json
+
+    log = load_json(RecordLog, path, schema=SCHEMA)
+    head = f"  take {log.take_id}, rig {log.rig}, begun {log.began_at:%Y-%m-%d %H:%M:%S} UTC"
+    return log.model_dump(mode="json", by_alias=True), [head, *(f"  {line}" for line in record_lines(log))]

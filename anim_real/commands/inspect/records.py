@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anim_real.commands.inspect.recordings import Description, describe_factory, describe_take
+from anim_real.commands.inspect.recordings import Description, describe_factory, describe_record, describe_take
 from anim_real.errors import ConfigError, DataError
 from anim_real.files import read_json, require_file
 from anim_real.specs import Spec, check_schema, load_toml
@@ -99,6 +99,8 @@ def describe_json(path: Path) -> Description:
         check_schema(table, f"anim-real/{kind}/{_JSON_VERSION}", where=path)
     if kind == "calibration":
         return _describe_calibration(path)
+    if kind == "record":
+        return describe_record(path)
     if kind == "manifest":
         return _describe_manifest(path)
     if kind == "dataset":

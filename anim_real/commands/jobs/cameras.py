@@ -73,11 +73,6 @@ def open_camera(
     return virtual_rig.open(spec.id)
 
 
-def list_cameras(backend: str, *, python: Path | None = None) -> list[CameraInfo]:
-    """The cameras that are connected now; see ``survey_cameras``."""
-    return survey_cameras(backend, python=python)[0]
-
-
 def survey_cameras(
     backend: str, *, python: Path | None = None
 ) -> tuple[list[CameraInfo], dict[str, MissingDependencyError]]:

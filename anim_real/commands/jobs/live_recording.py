@@ -25,7 +25,7 @@ from anim_real.commands.jobs.live_course import Course, Plan
 from anim_real.commands.jobs.live_remarks import failure_of, length_s, note_of, remarks_on
 from anim_real.commands.jobs.live_status import LiveStatus
 from anim_real.commands.jobs.stop_signals import StopSignals
-from anim_real.errors import AnimRealError, MissingDependencyError, NoSpaceError, no_space
+from anim_real.errors import AnimRealError, ConfigError, MissingDependencyError, NoSpaceError, no_space
 from anim_real.files import write_json, write_text
 from anim_real.take import take_toml
 
@@ -107,7 +107,13 @@ def _raise_lost(statuses: Sequence[SensorStatus]) -> None:
 def _write(course: Course, feeds: Sequence[Feed]) -> Outcome:
     """Write until something ends it; publish the small files whatever ended it."""
     folder = course.plan.folder
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError as error:
+        raise ConfigError(
+            "something else made it while the cameras started", where=folder, fix="Choose another -o"
+        ) from error
     reserve = folder / ".reserve"
     stopped_by: StoppedBy = "broken off"
     outcome: Outcome | None = None

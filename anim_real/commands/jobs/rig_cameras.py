@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from anim_real.commands.jobs.cameras import open_camera
 from anim_real.depth_camera import DepthCamera
-from anim_real.errors import ConfigError
+from anim_real.errors import ConfigError, NotFoundError
 from anim_real.rig import RigSpec, SensorSpec
 
 if TYPE_CHECKING:
+    from anim_real.studio.faults import Faults
     from anim_real.studio.live import VirtualRig
 
 
@@ -26,6 +27,48 @@ def check_serials(backend: str, rig: RigSpec) -> None:
         )  # fmt: skip
 
 
+def check_source(backend: str, rig: RigSpec, source: Path | None) -> None:
+    """Raise ``ConfigError`` unless ``mkv``, and only it, is given recordings; ``NotFoundError`` if one is not there."""
+    if backend != "mkv":
+        if source is not None:
+            raise ConfigError(f"the {backend} backend plays no recording", where="--source", fix="Add --backend mkv")
+        return
+    if source is None:
+        raise ConfigError(
+            "the mkv backend plays recordings and none is named", where="--source",
+            fix="Name a recording, or a folder with kinect-<sensor id>.mkv for each sensor",
+        )  # fmt: skip
+    if not source.exists():
+        raise NotFoundError("no such file or folder", where=source, fix="Check --source")
+    for sensor in rig.sensors:
+        path = _source_of(source, rig, sensor)
+        if path is not None and not path.is_file():
+            raise NotFoundError(f"there is no recording of sensor {sensor.id}", where=path, fix="Check --source")
+
+
+def read_faults(backend: str, rig: RigSpec, texts: Sequence[str]) -> dict[str, Faults]:
+    """Faults by sensor id, of ``<sensor id>:<key>=<value>,…``; several texts of one sensor add up.
+
+    Raises:
+        ConfigError: not the ``virtual`` backend, no such sensor or fault, or a value that cannot be.
+    """
+    if not texts:
+        return {}
+    if backend != "virtual":
+        raise ConfigError("only the virtual backend has faults", where="--fault", fix="Add --backend virtual")
+    from anim_real.studio.faults import Faults, check_faults
+
+    parts: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, rest = text.partition(":")
+        if not rest:
+            raise ConfigError(f"{text!r} names no sensor and fault", where="--fault", fix="Write k1:unplug_s=2")
+        parts.setdefault(name, []).append(rest)
+    faults = {name: Faults.parse(",".join(rests)) for name, rests in parts.items()}
+    check_faults(rig, faults)
+    return faults
+
+
 def open_rig(
     rig: RigSpec,
     opened: ExitStack,
@@ -34,7 +77,7 @@ def open_rig(
     source: Path | None = None,
     orbbec_python: Path | None = None,
     orbbec_clock: Literal["device", "global"] = "device",
-    faults: Sequence[str] = (),
+    faults: Mapping[str, Faults] | None = None,
     seed: int = 0,
 ) -> list[DepthCamera]:
     """Open every sensor's camera, in the rig's order; each is closed with ``opened``.
@@ -46,15 +89,13 @@ def open_rig(
         source: of ``mkv``: a recording, or a folder with ``kinect-<sensor id>.mkv`` for each sensor.
         orbbec_python: of ``orbbec``: interpreter that has pyorbbecsdk.
         orbbec_clock: of ``orbbec``: see ``cameras.open_camera``.
-        faults: of ``virtual``: ``<sensor id>:<key>=<value>,…``, see ``studio.faults``.
+        faults: of ``virtual``: by sensor id, see ``read_faults``.
         seed: of ``virtual``.
 
     Raises:
-        ConfigError: an argument that the backend does not take, or two sensors that are one device.
+        ConfigError: a recording that the backend does not take, or two sensors that are one device.
         AnimRealError: what ``open_camera`` raises.
     """
-    if faults and backend != "virtual":
-        raise ConfigError("only the virtual backend has faults", where="--fault", fix="Add --backend virtual")
     studio = _virtual_rig(rig, faults, seed) if backend == "virtual" else None
     cameras = [
         opened.enter_context(
@@ -77,18 +118,11 @@ def open_rig(
     return cameras
 
 
-def _virtual_rig(rig: RigSpec, faults: Sequence[str], seed: int) -> VirtualRig:
+def _virtual_rig(rig: RigSpec, faults: Mapping[str, Faults] | None, seed: int) -> VirtualRig:
     from anim_real.capture.k4a_calibration import parse_calibration
-    from anim_real.studio.faults import Faults
     from anim_real.studio.live import VirtualRig
 
-    by_sensor = {}
-    for text in faults:
-        name, colon, rest = text.partition(":")
-        if not colon:
-            raise ConfigError(f"{text!r} names no sensor", where="--fault", fix="Write k1:unplug_s=2")
-        by_sensor[name] = Faults.parse(rest)
-    return VirtualRig(rig, parse_calibration, seed=seed, faults=by_sensor)
+    return VirtualRig(rig, parse_calibration, seed=seed, faults=faults)
 
 
 def _source_of(source: Path | None, rig: RigSpec, sensor: SensorSpec) -> Path | None:
