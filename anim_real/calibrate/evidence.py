@@ -1,6 +1,6 @@
-"""What a solution is worth: placements held out, errors that the covariance predicts, how well the volume is covered.
+"""What a solution is worth: placements held out, and the errors that the covariance predicts.
 
-"Target error" is the distance (mm) between where the sensor's depth camera puts a point of the scan and where
+"Target error" is the distance (mm) between where the solved depth camera puts a pixel of known depth and where
 it belongs; "px" is the colour image's. Both are taken over a person-sized volume, 0.8 x 2.0 x 0.8 m.
 """
 
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.state import CENTER, DELTA, FOCAL, POSE, State, skew_jacobian
+from anim_real.calibrate.state import (
+    CENTER,
+    DELTA,
+    DEPTH_LENS,
+    FOCAL,
+    NUM_SHARED,
+    POSE,
+    State,
+    local_slice,
+    skew_jacobian,
+)
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
@@ -39,25 +49,6 @@ class HeldOut:
     color_px: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How the placements fill the volume; metres in the colour camera's axes.
-
-    Attributes:
-        depth_spread_m: range of the placements' centres along z.
-        lateral_spread_m: range along x.
-        height_span_m: range of all observed corners along y.
-        num_placements: placements with observations.
-        num_color_corners: colour corners kept.
-    """
-
-    depth_spread_m: float
-    lateral_spread_m: float
-    height_span_m: float
-    num_placements: int
-    num_color_corners: int
-
-
 def person_points(center: Array, up: Array, steps: int = 5) -> Array:
     """(N, 3) grid over a person-sized box that stands on ``center`` (3,), scan frame."""
     up = up / np.linalg.norm(up)
@@ -80,18 +71,37 @@ def leave_one_out(problem: Problem, solution: Solution) -> list[HeldOut]:
         if len(observations.placements) < 2 or seen == 0:
             continue
         points = {key: value for key, value in solution.depth_points.items() if key != index}
+        rest_problem = problem.part(observations.without(index))
         rest = solve(
-            problem.part(observations.without(index)), solution.state, rounds=2, associated=points, sigma=solution.sigma
+            rest_problem,
+            solution.state,
+            rounds=2,
+            associated=points,
+            sigma=solution.sigma,
+            prior_sigma=own_priors(solution, rest_problem, problem),
         )
         answers.append(_measure(problem, solution, rest.state, index))
     return answers
+
+
+def own_priors(solution: Solution, part: Problem, whole: Problem) -> Array:
+    """(P,) the solution's priors for a problem of some of its placements."""
+    own = [solution.prior_sigma[local_slice(whole.placements.index(index))] for index in part.placements]
+    return np.concatenate([solution.prior_sigma[:NUM_SHARED], *own])
 
 
 def _measure(problem: Problem, solution: Solution, state: State, index: int) -> HeldOut:
     """Correction of the pose that one placement asks for, everything else as solved without it."""
     alone = problem.part(problem.observations.only(index), free=np.arange(POSE.start, POSE.stop))
     points = {index: solution.depth_points[index]} if index in solution.depth_points else {}
-    corrected = solve(alone, state, rounds=2, associated=points, sigma=solution.sigma).state
+    corrected = solve(
+        alone,
+        state,
+        rounds=2,
+        associated=points,
+        sigma=solution.sigma,
+        prior_sigma=own_priors(solution, alone, problem),
+    ).state
     vertices = problem.observations.only(index).placements[0].surface.vertices
     step = max(1, len(vertices) // _MAX_LOCAL_POINTS)
     moved = corrected.T_color_scan.apply(vertices[::step]) - state.T_color_scan.apply(vertices[::step])
@@ -109,20 +119,35 @@ def predicted_pose_mm(solution: Solution, points_scan: Array) -> float:
     Part of it is undone by the colour centre and focal length solved with it: see ``predicted_color_px``.
     """
     by_step = skew_jacobian(solution.state.T_color_scan.apply(points_scan))
-    return _mean_error_mm(by_step, solution.covariance[POSE, POSE])
+    return float(_expected_mm(by_step, solution.covariance[POSE, POSE]).mean())
 
 
 def predicted_target_mm(solution: Solution, points_scan: Array) -> float:
     """Mean target error over points (N, 3) that the covariance predicts for the depth camera, millimetres."""
-    by_step = skew_jacobian(solution.state.T_color_scan.apply(points_scan))
-    pose = np.concatenate([by_step, -by_step], 2)  # a depth camera's pose is the colour's less the step between them
-    index = np.r_[POSE, DELTA]
-    return _mean_error_mm(pose, solution.covariance[np.ix_(index, index)])
+    return float(predicted_target_map_mm(solution, points_scan).mean())
 
 
-def _mean_error_mm(jacobian: Array, covariance: Array) -> float:
+def predicted_target_map_mm(solution: Solution, points_scan: Array) -> Array:
+    """(N,) expected target error at every point (N, 3), millimetres."""
+    return _expected_mm(*target_jacobian(solution, points_scan))
+
+
+def target_jacobian(solution: Solution, points_scan: Array) -> tuple[Array, Array]:
+    """(N, 3, K) how a depth pixel of known depth moves with pose, depth-to-colour and depth lens; their covariance."""
+    state = solution.state
+    points_depth = state.T_depth_scan.apply(points_scan)
+    by_step = state.T_depth_color.rotation @ skew_jacobian(state.T_color_scan.apply(points_scan))
+    by_lens = np.zeros((len(points_scan), 3, 3))
+    by_lens[:, :2, 0] = points_depth[:, :2]  # a pixel's ray with a longer focal length points nearer to the axis
+    focal = solution.depth_focal_px
+    by_lens[:, 0, 1], by_lens[:, 1, 2] = points_depth[:, 2] / focal[0], points_depth[:, 2] / focal[1]
+    index = np.r_[POSE, DELTA, DEPTH_LENS]
+    return np.concatenate([by_step, -by_step, by_lens], 2), solution.covariance[np.ix_(index, index)]
+
+
+def _expected_mm(jacobian: Array, covariance: Array) -> Array:
     trace = np.einsum("nij,jk,nik->n", jacobian, covariance, jacobian)
-    return float(_MEAN_OF_NORM * np.sqrt(np.maximum(trace, 0.0)).mean() * 1e3)
+    return _MEAN_OF_NORM * np.sqrt(np.maximum(trace, 0.0)) * 1e3
 
 
 def predicted_color_px(solution: Solution, color: Camera, points_scan: Array) -> float:
@@ -139,32 +164,6 @@ def predicted_color_px(solution: Solution, color: Camera, points_scan: Array) ->
     jacobian[:, 0, CENTER.start] = jacobian[:, 1, CENTER.start + 1] = 1.0
     trace = np.einsum("nij,jk,nik->n", jacobian, solution.covariance, jacobian)
     return float(np.sqrt(np.maximum(trace, 0.0)).mean())
-
-
-def coverage(problem: Problem, solution: Solution) -> Coverage:
-    """Where the target stood, as far as observations were kept."""
-    centers, corners, num_corners = [], [], 0
-    for placement in problem.observations.placements:
-        found = solution.block("color", placement.index) or solution.block("ir", placement.index)
-        if found is None or not found[1].any():
-            continue
-        pairs = placement.color if found[0].kind == "color" else placement.ir
-        points = solution.state.T_color_scan.apply(pairs.points_scan[found[1]])
-        corners.append(points)
-        centers.append(points.mean(0))
-        num_corners += int(found[1].sum()) if found[0].kind == "color" else 0
-    if not centers:
-        return Coverage(
-            depth_spread_m=0.0, lateral_spread_m=0.0, height_span_m=0.0, num_placements=0, num_color_corners=0
-        )
-    ranges, spans = np.ptp(np.array(centers), axis=0), np.ptp(np.concatenate(corners), axis=0)
-    return Coverage(
-        depth_spread_m=float(ranges[2]),
-        lateral_spread_m=float(ranges[0]),
-        height_span_m=float(spans[1]),
-        num_placements=len(centers),
-        num_color_corners=num_corners,
-    )
 
 
 def target_error_mm(T_depth_scan: Rigid, truth: Rigid, points_scan: Array) -> Array:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from anim_real.calibrate.evidence import Coverage, HeldOut
+from anim_real.calibrate.bootstrap import BootstrapCheck
+from anim_real.calibrate.coverage import Coverage
+from anim_real.calibrate.evidence import HeldOut
 from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec
+from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX, ProtocolSpec
 from anim_real.calibrate.solver import Solution
 from anim_real.calibration import GateVerdict
+
+_FAR = 5.0  # times the largest mean residual that passes: such a corner is wrong whatever the others do
 
 
 def judge(
@@ -17,6 +23,7 @@ def judge(
     coverage: Coverage,
     held_out: list[HeldOut],
     predicted_mm: float,
+    bootstrap: BootstrapCheck | None,
     *,
     prefix: str = "",
 ) -> tuple[GateVerdict, ...]:
@@ -41,7 +48,7 @@ def judge(
             coverage.depth_spread_m,
             limits.min_depth_spread_m,
             "m",
-            "Add placements nearer to and farther from the camera",
+            f"Add placements nearer to and farther from the camera{_distances(coverage)}",
         ),
         _least(
             "spread sideways",
@@ -54,11 +61,26 @@ def judge(
             "span in height", coverage.height_span_m, limits.min_height_span_m, "m", "Add placements lower and higher"
         ),
         _least(
+            "corners off one plane",
+            coverage.off_plane_m,
+            limits.min_off_plane_m,
+            "m",
+            f"{_coplanar(coverage)}: add placements that are turned, tilted or off that plane",
+        ),
+        _least(
+            "share of the volume near a corner",
+            coverage.volume_share,
+            limits.min_volume_share,
+            "",
+            "Add placements where the person will be: low and high, left and right, near and far",
+        ),
+        _least(
             "share of corners kept",
-            inlier_fraction(solution),
+            inlier_fraction(problem, solution),
             limits.min_inlier_fraction,
             "",
-            "Corners contradict each other: did the target move between scan and capture, or are captures swapped?",
+            f"Corners contradict each other{_worst_kept(problem, solution)}: did the target move between scan and "
+            "capture, do scans and captures belong to different placements, or has every scan a frame of its own?",
         ),
         _most(
             "color residual",
@@ -97,6 +119,18 @@ def judge(
             "Add placements, spread over the volume and turned",
         ),
         _most(
+            "bootstrap over covariance",
+            None if bootstrap is None else bootstrap.ratio,
+            limits.max_bootstrap_ratio,
+            "",
+            "Placements differ by more than the noise explains"
+            + (
+                ""
+                if worst is None
+                else f"; begin with placement {worst.placement}: did it move between scan and capture?"
+            ),
+        ),
+        _most(
             "depth-to-color turn from factory",
             float(np.degrees(np.linalg.norm(delta.rotvec))),
             limits.max_depth_to_color_deg,
@@ -128,10 +162,29 @@ def judge(
     return tuple(verdict.model_copy(update={"name": prefix + verdict.name}) for verdict in verdicts)
 
 
-def inlier_fraction(solution: Solution) -> float:
-    """Share of colour and IR corners that the solution kept."""
-    kept = [inliers for block, inliers in zip(solution.blocks, solution.inliers, strict=True) if block.kind != "depth"]
+def inlier_fraction(problem: Problem, solution: Solution, placement: int | None = None) -> float:
+    """Share of colour and IR corners that the solution explains, of one placement or of all.
+
+    A corner must be no outlier among the others, and near in pixels: where everything is wrong nothing is an outlier.
+    """
+    limits, observations = problem.protocol.gates, problem.observations
+    near_px = {
+        "color": _FAR * limits.max_color_rms_px * observations.color.width / COLOR_REFERENCE_WIDTH_PX,
+        "ir": _FAR * limits.max_color_rms_px * observations.depth.width / DEPTH_REFERENCE_WIDTH_PX,
+    }
+    kept = [
+        inliers & (block.size < near_px[block.kind])
+        for block, inliers in zip(solution.blocks, solution.inliers, strict=True)
+        if block.kind != "depth" and placement in (None, block.placement)
+    ]
     return float(np.concatenate(kept).mean()) if kept else 0.0
+
+
+def _worst_kept(problem: Problem, solution: Solution) -> str:
+    limit = problem.protocol.gates.min_inlier_fraction
+    seen = {block.placement for block in solution.blocks if block.kind != "depth"}
+    bad = [key for key in sorted(seen) if inlier_fraction(problem, solution, key) < limit]
+    return f" at placements {_names(bad)}" if bad else ""
 
 
 def protocol_advice(protocol: ProtocolSpec) -> str:
@@ -139,9 +192,32 @@ def protocol_advice(protocol: ProtocolSpec) -> str:
     return f"Record at least {protocol.gates.min_placements} placements: near and far, left and right, low and high"
 
 
+def _distances(coverage: Coverage) -> str:
+    if not coverage.depth_m:
+        return ""
+    near, far = min(coverage.depth_m.values()), max(coverage.depth_m.values())
+    return f": placements {_names(coverage.depth_m)} all stand {near:.2f} to {far:.2f} m away"
+
+
+def _coplanar(coverage: Coverage) -> str:
+    if not coverage.coplanar:
+        return "All corners lie near one plane"
+    pairs = [f"placements {first} and {second}" for first, second in coverage.coplanar[:3]]
+    return " and ".join(pairs).capitalize() + " show the same plane"
+
+
+def _names(keys: Iterable[int]) -> str:
+    return ", ".join(str(key) for key in sorted(keys))
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits: what a message needs."""
+    return float(f"{value:.4g}")
+
+
 def _least(name: str, value: float | int, limit: float, unit: str, advice: str) -> GateVerdict:
     return GateVerdict(
-        name=name, value=float(value), limit=float(limit), unit=unit, passed=bool(value >= limit), advice=advice
+        name=name, value=_rounded(value), limit=float(limit), unit=unit, passed=bool(value >= limit), advice=advice
     )
 
 
@@ -149,7 +225,7 @@ def _most(name: str, value: float | None, limit: float, unit: str, advice: str) 
     """A number that could not be measured does not pass."""
     return GateVerdict(
         name=name,
-        value=value,
+        value=None if value is None else _rounded(value),
         limit=float(limit),
         unit=unit,
         passed=value is not None and value <= limit,

@@ -44,20 +44,23 @@ def project_with_jacobian(camera: Camera, points: Array) -> tuple[Array, Array]:
 
 
 def rays_with_jacobian(camera: Camera) -> tuple[Array, Array]:
-    """Undistorted x/z, y/z (H, W, 2) of every pixel, and its derivative (H, W, 2, 3).
+    """Undistorted x/z, y/z (H, W, 2) of every pixel, and its derivative (H, W, 2, 3) as of ``rays_by_lens``.
 
-    The derivative is by relative focal length and centre (px). NaN outside the lens' valid radius.
+    NaN outside the lens' valid radius.
     """
     rays = camera.rays()
-    flat = rays.reshape(-1, 2)
-    bent, lens = lens_with_jacobian(camera, flat)
-    by_bent = np.zeros((len(flat), 2, 3))
+    return rays, rays_by_lens(camera, rays.reshape(-1, 2)).reshape(*rays.shape, 3)
+
+
+def rays_by_lens(camera: Camera, rays: Array) -> Array:
+    """Derivative (N, 2, 3) of pixels' rays x/z, y/z (N, 2) by relative focal length and centre (px)."""
+    bent, lens = lens_with_jacobian(camera, rays)
+    by_bent = np.zeros((len(rays), 2, 3))
     by_bent[:, :, 0] = -bent  # bent = (pixel - centre) / focal
     by_bent[:, 0, 1], by_bent[:, 1, 2] = -1.0 / camera.fx, -1.0 / camera.fy
     determinant = lens[:, 0, 0] * lens[:, 1, 1] - lens[:, 0, 1] * lens[:, 1, 0]
     inverse = np.stack([np.stack([lens[:, 1, 1], -lens[:, 0, 1]], 1), np.stack([-lens[:, 1, 0], lens[:, 0, 0]], 1)], 1)
-    by_lens = inverse / determinant[:, None, None] @ by_bent
-    return rays, by_lens.reshape(*rays.shape, 3)
+    return inverse / determinant[:, None, None] @ by_bent
 
 
 def adjusted(camera: Camera, relative_focal: Array, center_px: Array) -> Camera:

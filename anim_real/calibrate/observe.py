@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from anim_real.calibrate.boards import Target
 from anim_real.calibrate.detect import CornerDetector, Corners, grey_of_ir, mean_image
 from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface
-from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
+from anim_real.calibrate.scan_corners import ScanCorners, find_scan_corners
+from anim_real.calibrate.scan_views import TexturedScan
 from anim_real.errors import DataError
 from anim_real.mesh import Mesh
 from anim_real.take import RgbdFrame
 
 Array = NDArray[np.float64]
-_ENLARGE = 2  # a 90 mm square 2.5 m away is 22 px wide at 720P
+_ENLARGE_COLOR = 2  # a 90 mm square 2.5 m away is 22 px wide at 720P
+_ENLARGE_IR = 3  # and 18 px in NFOV_UNBINNED
 _MIN_DEPTH_SHARE = 0.5  # a pixel counts when at least half of the captures saw it
 
 
@@ -32,12 +34,14 @@ class PlacementImages:
         ir: (h, w) uint8 mean infrared image, or None.
         captures: indices of the captures used.
         num_moving: captures left out because something moved.
+        inverted: whether the boards were seen white on black; None if none was seen in colour.
     """
 
     color: NDArray[np.uint8]
     ir: NDArray[np.uint8] | None
     captures: tuple[int, ...]
     num_moving: int
+    inverted: bool | None = None
 
 
 def observe_placement(
@@ -79,8 +83,8 @@ def observe_placement(
         raise DataError(f"no capture with colour and depth among {len(frames)}", where=where)
     color = np.rint(mean_image(colors)).astype(np.uint8)
     ir = grey_of_ir(mean_image(infrared)) if infrared else None
-    in_color = detector.detect(color, enlarge=_ENLARGE)
-    in_ir = detector.detect(ir, enlarge=_ENLARGE) if ir is not None else None
+    in_color = detector.detect(color, enlarge=_ENLARGE_COLOR)
+    in_ir = detector.detect(ir, enlarge=_ENLARGE_IR) if ir is not None else None
     placement = Placement(
         index=index,
         scan_frame=scan_frame,
@@ -90,7 +94,11 @@ def observe_placement(
         depth_m=median_depth(depths),
     )
     images = PlacementImages(
-        color=color, ir=ir, captures=tuple(frame.index for frame in still), num_moving=len(frames) - len(still)
+        color=color,
+        ir=ir,
+        captures=tuple(frame.index for frame in still),
+        num_moving=len(frames) - len(still),
+        inverted=in_color.inverted,
     )
     return placement, images
 

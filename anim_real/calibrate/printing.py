@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Pattern, Target, side_frame, side_pattern
+from anim_real.calibrate.boards import Target, side_frame
+from anim_real.calibrate.patterns import Pattern, rectangles, side_pattern
 from anim_real.files import atomic_path, write_text
+from anim_real.target import BannerSpec, BoardSpec, MarkerSpec
 
 _MARGIN_MM = 15.0
 _BAR_MM = 100.0
@@ -20,7 +22,7 @@ _POINTS_PER_MM = 72.0 / 25.4
 
 def write_printables(target: Target, folder: Path) -> list[Path]:
     """Write ``<target>-side-<k>.svg`` for every board and ``<target>.pdf`` with all of them; return the files."""
-    sides = sorted(board.spec.side for board in target.boards)
+    sides = sorted({board.spec.side for board in target.boards})
     written = []
     for side in sides:
         path = folder / f"{target.name}-side-{side}.svg"
@@ -38,7 +40,8 @@ def side_svg(target: Target, side: int) -> str:
     width, height = width_m * 1e3, height_m * 1e3
     page_width, page_height = width + 2 * _MARGIN_MM, height + 2 * _MARGIN_MM
     path = "".join(
-        f"M{_mm(x)} {_mm(y)}h{_mm(w)}v{_mm(h)}h{_mm(-w)}z" for x, y, w, h in rectangles_mm(side_pattern(target, side))
+        "M" + "L".join(f"{_mm(x)} {_mm(y)}" for x, y in outline) + "z"
+        for outline in black_mm(side_pattern(target, side))
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_mm(page_width)}mm" height="{_mm(page_height)}mm" '
@@ -52,16 +55,11 @@ def side_svg(target: Target, side: int) -> str:
     )
 
 
-def rectangles_mm(pattern: Pattern) -> NDArray[np.float64]:
-    """(N, 4) x, y, width, height of the black areas in millimetres; runs of black cells in a row are one rectangle."""
-    boxes = []
-    for row, cells in enumerate(pattern.is_black):
-        edges = np.flatnonzero(np.diff(np.r_[False, cells, False].astype(int)))
-        top, bottom = pattern.y_edges[row], pattern.y_edges[row + 1]
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            left, right = pattern.x_edges[start], pattern.x_edges[stop]
-            boxes.append((left, top, right - left, bottom - top))
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4) * 1e3
+def black_mm(pattern: Pattern) -> list[NDArray[np.float64]]:
+    """Outlines (K, 2) of the black areas in millimetres: rectangles, then triangles."""
+    boxes = rectangles(pattern) * 1e3
+    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    return [box[:2] + unit * box[2:] for box in boxes] + list(pattern.triangles * 1e3)
 
 
 def _write_pdf(target: Target, sides: list[int], path: Path) -> None:
@@ -78,13 +76,8 @@ def _write_pdf(target: Target, sides: list[int], path: Path) -> None:
             axes.set_axis_off()
             axes.set_xlim(-_MARGIN_MM, width - _MARGIN_MM)
             axes.set_ylim(height - _MARGIN_MM, -_MARGIN_MM)
-            x, y, w, h = rectangles_mm(side_pattern(target, side)).T
-            corners = np.stack(
-                [np.stack([x, y], 1), np.stack([x + w, y], 1), np.stack([x + w, y + h], 1), np.stack([x, y + h], 1)], 1
-            )
-            axes.add_collection(
-                PolyCollection(list(corners), facecolors="black", edgecolors="none", antialiaseds=False)
-            )
+            outlines = black_mm(side_pattern(target, side))
+            axes.add_collection(PolyCollection(outlines, facecolors="black", edgecolors="none", antialiaseds=False))
             bottom = height - 2 * _MARGIN_MM
             axes.plot(
                 [0, width - 2 * _MARGIN_MM] * 2,
@@ -101,7 +94,14 @@ def _write_pdf(target: Target, sides: list[int], path: Path) -> None:
 
 def _label(target: Target, side: int) -> str:
     board = next(board.spec for board in target.boards if board.spec.side == side)
-    return f"{target.name}, side {side}: squares {board.square_m * 1e3:g} mm; the bar is {_BAR_MM:g} mm"
+    match board:
+        case BoardSpec():
+            what = f"squares {board.square_m * 1e3:g} mm"
+        case MarkerSpec():
+            what = f"markers {board.marker_m * 1e3:g} mm"
+        case BannerSpec():
+            what = f"black shape {board.width_m * 1e3:g} x {board.height_m * 1e3:g} mm"
+    return f"{target.name}, side {side}: {what}; the bar is {_BAR_MM:g} mm"
 
 
 def _mm(value: float) -> str:

@@ -8,10 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.depth_bias import DepthPoints, RayImage, associate
-from anim_real.calibrate.observations import SensorObservations
+from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX, ProtocolSpec
 from anim_real.calibrate.residuals import Block, color_block, depth_block, ir_block
-from anim_real.calibrate.state import BIAS, CENTER, DELTA, DEPTH_LENS, FOCAL, NUM_SHARED, POSE, State
+from anim_real.calibrate.state import (
+    BIAS,
+    CENTER,
+    DELTA,
+    DEPTH_LENS,
+    FOCAL,
+    NUM_LOCAL,
+    NUM_SHARED,
+    POSE,
+    RIPPLE,
+    WOBBLE,
+    State,
+    local_slice,
+)
 from anim_real.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
@@ -32,7 +45,8 @@ class Problem:
         self.protocol = protocol
         self.depth_rays = RayImage.of(observations.depth) if depth_rays is None else depth_rays
         self.placements = tuple(placement.index for placement in observations.placements)
-        self.num_parameters = NUM_SHARED + len(self.placements)
+        self.centers = {placement.index: _center(placement) for placement in observations.placements}
+        self.num_parameters = NUM_SHARED + NUM_LOCAL * len(self.placements)
         self.free = _free_parameters(protocol, len(self.placements)) if free is None else free
         self.prior_sigma = _prior_sigma(protocol, observations.color, observations.depth, len(self.placements))
         self.step_scale = np.where(np.isfinite(self.prior_sigma), self.prior_sigma, 1.0)
@@ -45,7 +59,7 @@ class Problem:
         """Depth pixels on the object at every placement; their measured z still carries the bias."""
         found = {}
         for placement in self.observations.placements:
-            offset = state.offset_m + state.ripple_m.get(placement.index, 0.0)
+            offset = state.offset_m + float(state.local_of(placement.index)[RIPPLE.start])
             corrected = replace(placement, depth_m=(placement.depth_m - offset) / (1.0 + state.slope))
             points = associate(
                 corrected,
@@ -62,23 +76,22 @@ class Problem:
     def blocks(self, state: State, depth_points: dict[int, DepthPoints]) -> list[Block]:
         """All residuals with their derivatives at a state."""
         blocks = []
-        for number, placement in enumerate(self.observations.placements):
+        factory = self.observations
+        for placement in factory.placements:
+            center = self.centers[placement.index]
             if len(placement.color):
-                blocks.append(
-                    color_block(placement.index, placement.color, self.observations.color, state, self.num_parameters)
-                )
+                blocks.append(color_block(placement.index, placement.color, center, factory.color, state))
             if len(placement.ir):
-                blocks.append(
-                    ir_block(placement.index, placement.ir, self.observations.depth, state, self.num_parameters)
-                )
+                blocks.append(ir_block(placement.index, placement.ir, center, factory.depth, state))
             points = depth_points.get(placement.index)
             if points is not None and len(points):
-                block = depth_block(
-                    placement.index, points, state, self.num_parameters, self.protocol.solver.depth_effective
-                )
-                block.jacobian[:, 0, NUM_SHARED + number] = 1.0
-                blocks.append(block)
+                blocks.append(depth_block(placement.index, points, center, state, self.protocol.solver.depth_effective))
         return blocks
+
+    def columns(self, placement: int) -> NDArray[np.int64]:
+        """Which parameters the columns of a placement's blocks are."""
+        own = local_slice(self.placements.index(placement))
+        return np.concatenate([np.arange(NUM_SHARED), np.arange(own.start, own.stop)])
 
     def prior_residual(self, state: State) -> Array:
         """(P,) state minus factory, in parameter units; zero for the pose, which has no prior."""
@@ -92,7 +105,7 @@ class Problem:
                 state.relative_focal,
                 state.center_px,
                 state.depth_lens,
-                [state.ripple_m.get(index, 0.0) for index in self.placements],
+                *(state.local_of(index) for index in self.placements),
             ]
         )
 
@@ -104,22 +117,31 @@ def _free_parameters(protocol: ProtocolSpec, num_placements: int) -> NDArray[np.
         "color_focal": FOCAL,
         "color_center": CENTER,
         "depth_lens": DEPTH_LENS,
-        "depth_ripple": slice(NUM_SHARED, NUM_SHARED + num_placements),
     }
-    slices = [POSE] + [groups[name] for name in groups if name in protocol.solver.estimate]
-    return np.concatenate([np.arange(part.start, part.stop) for part in slices])
+    local = {"depth_ripple": RIPPLE, "scan_wobble": WOBBLE}
+    estimate = protocol.solver.estimate
+    slices = [POSE] + [groups[name] for name in groups if name in estimate]
+    own = [np.arange(NUM_LOCAL)[local[name]] for name in local if name in estimate]
+    per_placement = [local_slice(number).start + part for number in range(num_placements) for part in own]
+    return np.concatenate([*(np.arange(part.start, part.stop) for part in slices), *per_placement])
+
+
+def _center(placement: Placement) -> Array:
+    """(3,) middle of what was seen of the target on the scan."""
+    seen = [pairs.points_scan for pairs in (placement.color, placement.ir) if len(pairs)]
+    return np.median(np.concatenate(seen or [placement.surface.vertices]), axis=0)
 
 
 def _prior_sigma(protocol: ProtocolSpec, color: Camera, depth: Camera, num_placements: int) -> Array:
     """(P,) standard deviations; the pose's are infinite."""
     priors = protocol.priors
-    sigma = np.full(NUM_SHARED + num_placements, np.inf)
-    turn, shift = slice(DELTA.start, DELTA.start + 3), slice(DELTA.start + 3, DELTA.stop)
-    sigma[turn], sigma[shift] = np.radians(priors.depth_to_color_deg), priors.depth_to_color_mm * 1e-3
+    sigma = np.full(NUM_SHARED, np.inf)
+    sigma[DELTA] = np.repeat([np.radians(priors.depth_to_color_deg), priors.depth_to_color_mm * 1e-3], 3)
     sigma[BIAS] = priors.bias_offset_mm * 1e-3, priors.bias_slope
     sigma[FOCAL] = priors.focal_percent / 100.0, priors.aspect_percent / 100.0
     sigma[CENTER] = priors.center_px * color.width / COLOR_REFERENCE_WIDTH_PX
     depth_center = priors.depth_center_px * depth.width / DEPTH_REFERENCE_WIDTH_PX
     sigma[DEPTH_LENS] = priors.depth_focal_percent / 100.0, depth_center, depth_center
-    sigma[NUM_SHARED:] = priors.depth_ripple_mm * 1e-3
-    return sigma
+    tilt, turn, shift = priors.depth_tilt_mm * 1e-3, np.radians(priors.scan_turn_deg), priors.scan_shift_mm * 1e-3
+    local = np.r_[priors.depth_ripple_mm * 1e-3, np.full(3, tilt), np.full(3, turn), np.full(3, shift)]
+    return np.concatenate([sigma, np.tile(local, num_placements)])

@@ -14,7 +14,9 @@ from anim_real.resources import find
 from anim_real.specs import Spec, load_toml
 
 COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX = 1280.0, 640.0  # image widths that limits in pixels refer to
-Estimated = Literal["depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple"]
+Estimated = Literal[
+    "depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple", "scan_wobble"
+]
 
 
 class SolverSpec(Spec):
@@ -28,10 +30,10 @@ class SolverSpec(Spec):
     """
 
     estimate: tuple[Estimated, ...] = (
-        "depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple",
+        "depth_bias", "depth_to_color", "color_focal", "color_center", "depth_lens", "depth_ripple", "scan_wobble",
     )  # fmt: skip
     depth_points: int = Field(default=1500, gt=0)
-    depth_effective: float = Field(default=300.0, gt=0)
+    depth_effective: float = Field(default=100.0, gt=0)
     depth_sigma_mm: float = Field(default=3.0, gt=0)
     corner_sigma_px: float = Field(default=0.3, gt=0)
 
@@ -55,6 +57,9 @@ class PriorsSpec(Spec):
     depth_ripple_mm: float = Field(
         default=1.0, gt=0, description="systematic depth error of a placement beyond offset and slope"
     )
+    depth_tilt_mm: float = Field(default=0.5, gt=0, description="how much that error changes over 0.2 m")
+    scan_shift_mm: float = Field(default=0.2, gt=0, description="error of a whole scan's place: scanners bend space")
+    scan_turn_deg: float = Field(default=0.025, gt=0, description="error of a whole scan's turn")
 
 
 class SegmentsSpec(Spec):
@@ -79,12 +84,17 @@ class GatesSpec(Spec):
     min_depth_spread_m: float = Field(default=0.35, gt=0)
     min_lateral_spread_m: float = Field(default=0.30, gt=0)
     min_height_span_m: float = Field(default=0.60, gt=0)
+    min_off_plane_m: float = Field(default=0.1, gt=0)
+    min_volume_share: float = Field(default=0.4, gt=0, le=1)
     min_inlier_fraction: float = Field(default=0.8, gt=0, le=1)
     max_color_rms_px: float = Field(default=0.6, gt=0)
     max_depth_rms_mm: float = Field(default=6.0, gt=0)
     max_held_out_mm: float = Field(default=2.5, gt=0)
     max_held_out_px: float = Field(default=0.8, gt=0)
     max_predicted_target_mm: float = Field(default=1.5, gt=0)
+    max_bootstrap_ratio: float = Field(
+        default=1.6, gt=0, description="spread of the target error between placements over what the covariance predicts"
+    )
     max_scale_error_percent: float = Field(default=1.0, gt=0)
     max_depth_to_color_deg: float = Field(default=2.0, gt=0)
     max_depth_to_color_mm: float = Field(default=25.0, gt=0)

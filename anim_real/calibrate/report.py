@@ -14,7 +14,7 @@ from anim_real.calibrate.observations import CornerPairs
 from anim_real.calibrate.observe import PlacementImages
 from anim_real.calibrate.residuals import Kind
 from anim_real.calibrate.sensor import SensorSolution
-from anim_real.calibrate.state import NUM_SHARED
+from anim_real.calibrate.state import NUM_SHARED, State
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _SEEN, _KEPT, _LEFT_OUT = (40, 220, 60), (255, 200, 0), (255, 30, 30)  # RGB
 _ARROW_SCALE = 20.0  # residuals are drawn 20 times their length
 _MAP_RANGE_MM = 8.0
+_KINDS: tuple[tuple[Kind, float, int], ...] = (("color", 1.0, 2), ("ir", 1.0, 2), ("depth", 1e3, 1))  # unit, width
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class PlacementEvidence:
         placement, scan_frame: which one.
         captures: capture indices averaged.
         num_moving: captures left out because something moved.
+        factory_overlay: (H, W, 3) uint8: as ``color_overlay`` with the factory's cameras at the first pose.
         color_overlay: (H, W, 3) uint8: corners seen, residuals x20 (red = left out), outline of the scan.
         ir_overlay: (h, w, 3) uint8 or None.
         depth_map: (h, w, 3) uint8: measured minus expected depth, blue -8 mm to red +8 mm.
@@ -41,9 +43,31 @@ class PlacementEvidence:
     scan_frame: int
     captures: tuple[int, ...]
     num_moving: int
+    factory_overlay: NDArray[np.uint8]
     color_overlay: NDArray[np.uint8]
     ir_overlay: NDArray[np.uint8] | None
     depth_map: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Observations of one kind at one placement that the solution does not explain.
+
+    Attributes:
+        kind: color, ir (pixels) or depth (millimetres).
+        placement: index of the placement.
+        num, num_seen: left out, of how many.
+        median, largest: length of the residuals left out.
+        corners: ids of the corners, worst first; empty for depth.
+    """
+
+    kind: Kind
+    placement: int
+    num: int
+    num_seen: int
+    median: float
+    largest: float
+    corners: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +78,8 @@ class SensorEvidence:
         sensor: its id.
         residuals: kept residuals per kind: (N, 2) px or (N, 1) mm.
         outliers: number of observations left out per kind.
+        left_out: the same by placement, the worst first.
+        before, after: median residual per kind with the factory's cameras at the first pose, and as solved.
         correlation: (21, 21) of the parameters, in the order of ``state.PARAMETER_NAMES``.
         sigma: (21,) standard deviations: rad and m (poses), m and 1 (bias), 1 (focal lengths), px (centres).
         predicted_target_mm, predicted_px: error over a person-sized volume that the covariance predicts.
@@ -63,6 +89,9 @@ class SensorEvidence:
     sensor: str
     residuals: dict[Kind, Array]
     outliers: dict[Kind, int]
+    left_out: tuple[LeftOut, ...]
+    before: dict[Kind, float]
+    after: dict[Kind, float]
     correlation: Array
     sigma: Array
     predicted_target_mm: float
@@ -75,8 +104,7 @@ def sensor_evidence(solved: SensorSolution, images: dict[int, PlacementImages]) 
     solution = solved.solution
     residuals: dict[Kind, Array] = {}
     outliers: dict[Kind, int] = {}
-    kinds: tuple[tuple[Kind, float, int], ...] = (("color", 1.0, 2), ("ir", 1.0, 2), ("depth", 1e3, 1))
-    for kind, unit, width in kinds:
+    for kind, unit, width in _KINDS:
         kept = [(b, k) for b, k in zip(solution.blocks, solution.inliers, strict=True) if b.kind == kind]
         residuals[kind] = (
             np.concatenate([block.residual[keep] for block, keep in kept]) * unit if kept else np.zeros((0, width))
@@ -89,12 +117,50 @@ def sensor_evidence(solved: SensorSolution, images: dict[int, PlacementImages]) 
         sensor=solved.problem.observations.sensor,
         residuals=residuals,
         outliers=outliers,
+        left_out=_left_out(solved),
+        before=_medians(solved, solved.start),
+        after=_medians(solved, solution.state),
         correlation=covariance / np.outer(scale, scale),
         sigma=sigma,
         predicted_target_mm=solved.predicted_target_mm,
         predicted_px=solved.predicted_px,
         placements=tuple(_placement(solved, index, shown) for index, shown in sorted(images.items())),
     )
+
+
+def _left_out(solved: SensorSolution) -> tuple[LeftOut, ...]:
+    found = []
+    for block, kept in zip(solved.solution.blocks, solved.solution.inliers, strict=True):
+        if kept.all():
+            continue
+        sizes = block.size[~kept] * (1e3 if block.kind == "depth" else 1.0)
+        pairs = None
+        if block.kind != "depth":
+            placement = solved.problem.observations.only(block.placement).placements[0]
+            pairs = placement.color if block.kind == "color" else placement.ir
+        ids = () if pairs is None else tuple(int(key) for key in pairs.ids[~kept][np.argsort(-sizes)])
+        found.append(
+            LeftOut(
+                kind=block.kind,
+                placement=block.placement,
+                num=len(sizes),
+                num_seen=len(kept),
+                median=float(np.median(sizes)),
+                largest=float(sizes.max()),
+                corners=ids,
+            )
+        )
+    return tuple(sorted(found, key=lambda item: -item.num / item.num_seen))
+
+
+def _medians(solved: SensorSolution, state: State) -> dict[Kind, float]:
+    """Median residual per kind at a state: px, px, mm."""
+    blocks = solved.problem.blocks(state, solved.solution.depth_points)
+    return {
+        kind: float(np.median(np.concatenate(sizes))) * unit
+        for kind, unit, _ in _KINDS
+        if (sizes := [block.size for block in blocks if block.kind == kind])
+    }
 
 
 def _placement(solved: SensorSolution, index: int, shown: PlacementImages) -> PlacementEvidence:
@@ -105,6 +171,9 @@ def _placement(solved: SensorSolution, index: int, shown: PlacementImages) -> Pl
     overlay = _overlay(
         shown.color, placement.color, color, state.T_color_scan, scan_points, _kept(solved, "color", index)
     )
+    before = solved.start.color_camera(observations.color), solved.start.T_color_scan
+    kept = _kept(solved, "color", index)
+    factory_overlay = _overlay(shown.color, placement.color, *before, scan_points, kept)
     ir_overlay = None
     if shown.ir is not None:
         grey = np.repeat(shown.ir[..., None], 3, 2)
@@ -114,6 +183,7 @@ def _placement(solved: SensorSolution, index: int, shown: PlacementImages) -> Pl
         scan_frame=placement.scan_frame,
         captures=shown.captures,
         num_moving=shown.num_moving,
+        factory_overlay=factory_overlay,
         color_overlay=overlay,
         ir_overlay=ir_overlay,
         depth_map=_depth_map(solved, index),

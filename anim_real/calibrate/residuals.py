@@ -1,12 +1,12 @@
 """Residuals of one placement and their derivatives: corners in colour and in IR, depth along the rays.
 
-A residual is observed minus predicted; a Jacobian is the derivative of the prediction by the parameters of
-``calibrate.state``. Pixels for corners, metres for depth.
+A residual is observed minus predicted; a Jacobian is the derivative of the prediction by the sensor's parameters
+of ``calibrate.state`` followed by those of the residual's own placement. Pixels for corners, metres for depth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,11 +15,27 @@ from numpy.typing import NDArray
 from anim_real.calibrate.depth_bias import DepthPoints, predict_depth
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs
-from anim_real.calibrate.state import BIAS, CENTER, DELTA, DEPTH_LENS, FOCAL, POSE, State, skew_jacobian
+from anim_real.calibrate.state import (
+    BIAS,
+    CENTER,
+    DELTA,
+    DEPTH_LENS,
+    FOCAL,
+    NUM_LOCAL,
+    NUM_SHARED,
+    POSE,
+    RIPPLE,
+    WOBBLE,
+    State,
+    skew_jacobian,
+)
 from anim_real.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
 Kind = Literal["color", "ir", "depth"]
+RIPPLE_REACH_M = 0.2  # about half the target
+_OWN_RIPPLE = slice(NUM_SHARED + RIPPLE.start, NUM_SHARED + RIPPLE.stop)
+_OWN_WOBBLE = slice(NUM_SHARED + WOBBLE.start, NUM_SHARED + WOBBLE.stop)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +46,7 @@ class Block:
         kind: color, ir (pixels) or depth (metres).
         placement: index of the placement.
         residual: (N, d) observed minus predicted; d = 2 pixels or 1 metre.
-        jacobian: (N, d, P) derivative of the prediction by all parameters of the problem.
+        jacobian: (N, d, K) derivative of the prediction by the sensor's parameters and the placement's own.
         share: how much one row counts (< 1 when many depth pixels share their errors).
     """
 
@@ -46,52 +62,82 @@ class Block:
         return np.linalg.norm(self.residual, axis=1)
 
 
-def color_block(index: int, pairs: CornerPairs, factory: Camera, state: State, num_parameters: int) -> Block:
+def wobbled(points_scan: Array, center: Array, local: Array) -> Array:
+    """Points (N, 3) of a scan where the target stood: turned about ``center`` and shifted by a placement's own pose."""
+    rotvec, shift = local[WOBBLE][:3], local[WOBBLE][3:]
+    return points_scan + _turned(rotvec, points_scan - center) + shift  # turns are below a milliradian
+
+
+def _turned(rotvec: Array, vectors: Array) -> Array:
+    """(N, 3) cross products of a rotation vector (3,) with vectors (N, 3)."""
+    x, y, z = rotvec
+    return vectors @ np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
+
+
+def color_block(index: int, pairs: CornerPairs, center: Array, factory: Camera, state: State) -> Block:
     """Corners of placement ``index`` in the colour image; ``factory`` is the colour camera before the solve."""
     color = state.color_camera(factory)
-    points = state.T_color_scan.apply(pairs.points_scan)
+    points = state.T_color_scan.apply(wobbled(pairs.points_scan, center, state.local_of(index)))
     pixels, by_point = project_with_jacobian(color, points)
-    jacobian = np.zeros((len(pairs), 2, num_parameters))
+    jacobian = np.zeros((len(pairs), 2, NUM_SHARED + NUM_LOCAL))
     jacobian[:, :, POSE] = by_point @ skew_jacobian(points)
+    jacobian[:, :, _OWN_WOBBLE] = by_point @ state.T_color_scan.rotation @ skew_jacobian(pairs.points_scan - center)
     jacobian[:, :, FOCAL.start] = (pixels - (color.cx, color.cy)) / (color.fx, color.fy) * (factory.fx, factory.fy)
     jacobian[:, 1, FOCAL.start + 1] = jacobian[:, 1, FOCAL.start]
     jacobian[:, 0, CENTER.start] = jacobian[:, 1, CENTER.start + 1] = 1.0
     return Block(kind="color", placement=index, residual=pairs.pixels - pixels, jacobian=jacobian, share=1.0)
 
 
-def ir_block(index: int, pairs: CornerPairs, factory: Camera, state: State, num_parameters: int) -> Block:
+def ir_block(index: int, pairs: CornerPairs, center: Array, factory: Camera, state: State) -> Block:
     """Corners of placement ``index`` in the infrared image; ``factory`` is the depth camera before the solve."""
     depth = state.depth_camera(factory)
-    points_color = state.T_color_scan.apply(pairs.points_scan)
-    T_depth_color = state.T_color_depth.inverse()
+    points_color = state.T_color_scan.apply(wobbled(pairs.points_scan, center, state.local_of(index)))
+    T_depth_color = state.T_depth_color
     pixels, by_point = project_with_jacobian(depth, T_depth_color.apply(points_color))
-    by_pose = by_point @ (T_depth_color.rotation @ skew_jacobian(points_color))
-    jacobian = np.zeros((len(pairs), 2, num_parameters))
+    by_color = by_point @ T_depth_color.rotation
+    by_pose = by_color @ skew_jacobian(points_color)
+    jacobian = np.zeros((len(pairs), 2, NUM_SHARED + NUM_LOCAL))
     jacobian[:, :, POSE], jacobian[:, :, DELTA] = by_pose, -by_pose
+    jacobian[:, :, _OWN_WOBBLE] = by_color @ state.T_color_scan.rotation @ skew_jacobian(pairs.points_scan - center)
     jacobian[:, :, DEPTH_LENS.start] = (pixels - (depth.cx, depth.cy)) / (depth.fx, depth.fy) * (factory.fx, factory.fy)
     jacobian[:, 0, DEPTH_LENS.start + 1] = jacobian[:, 1, DEPTH_LENS.start + 2] = 1.0
     return Block(kind="ir", placement=index, residual=pairs.pixels - pixels, jacobian=jacobian, share=1.0)
 
 
-def depth_block(index: int, points: DepthPoints, state: State, num_parameters: int, effective: float) -> Block:
+def depth_block(index: int, points: DepthPoints, center: Array, state: State, effective: float) -> Block:
     """Depth pixels of placement ``index``: measured z against the z at which each ray meets its plane.
 
-    All of them together count for at most ``effective`` independent samples. The column of the placement's
-    own depth offset is left to whoever knows its place (``Problem.blocks``).
+    All of them together count for at most ``effective`` independent samples.
     """
+    local = state.local_of(index)
     rays = points.rays(state.depth_lens)
-    z_true, normals_depth, towards = predict_depth(points, rays, state.T_depth_scan)
+    turn = _turned(local[WOBBLE][:3], points.normals_scan)
+    placed = replace(
+        points, anchors_scan=wobbled(points.anchors_scan, center, local), normals_scan=points.normals_scan + turn
+    )
+    z_true, normals_depth, towards = predict_depth(placed, rays, state.T_depth_scan)
     points_color = state.T_color_depth.apply(rays * z_true[:, None])
     normals_color = state.T_color_depth.rotate(normals_depth)
+    normals_scan = state.T_scan_color.rotate(normals_color)
+    points_scan = state.T_scan_color.apply(points_color)
     gain = (1.0 + state.slope) / towards[:, None]
     by_pose = np.einsum("ni,nij->nj", normals_color, skew_jacobian(points_color)) * gain
-    jacobian = np.zeros((len(points), 1, num_parameters))
+    ripple = ripple_basis(points)
+    jacobian = np.zeros((len(points), 1, NUM_SHARED + NUM_LOCAL))
     jacobian[:, 0, POSE], jacobian[:, 0, DELTA] = by_pose, -by_pose
+    jacobian[:, 0, _OWN_WOBBLE] = np.einsum("ni,nij->nj", normals_scan, skew_jacobian(points_scan - center)) * gain
     jacobian[:, 0, BIAS.start], jacobian[:, 0, BIAS.start + 1] = 1.0, z_true
     jacobian[:, 0, DEPTH_LENS] = (
         -np.einsum("ni,nij->nj", normals_depth[:, :2], points.rays_by_lens) * z_true[:, None] * gain
     )
-    offset = state.offset_m + state.ripple_m.get(index, 0.0)
-    residual = points.z_measured - (z_true * (1.0 + state.slope) + offset)
+    jacobian[:, 0, _OWN_RIPPLE] = ripple
+    residual = points.z_measured - (z_true * (1.0 + state.slope) + state.offset_m + ripple @ local[RIPPLE])
     share = min(1.0, effective / len(points))
     return Block(kind="depth", placement=index, residual=residual[:, None], jacobian=jacobian, share=share)
+
+
+def ripple_basis(points: DepthPoints) -> Array:
+    """(N, 4) smooth functions over one placement: 1, and to the right, down and away in units of ``RIPPLE_REACH_M``."""
+    z = points.z_measured
+    seen = points.factory_rays * z[:, None]
+    return np.concatenate([np.ones((len(z), 1)), (seen - np.median(seen, axis=0)) / RIPPLE_REACH_M], 1)

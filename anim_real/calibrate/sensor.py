@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.boards import Target
+from anim_real.calibrate.bootstrap import BootstrapCheck, bootstrap_check
+from anim_real.calibrate.coverage import Coverage, coverage
+from anim_real.calibrate.depth_bias import DepthPoints
 from anim_real.calibrate.evidence import (
-    Coverage,
     HeldOut,
-    coverage,
     leave_one_out,
     person_points,
     predicted_color_px,
     predicted_pose_mm,
-    predicted_target_mm,
+    predicted_target_map_mm,
 )
 from anim_real.calibrate.gates import judge, protocol_advice
 from anim_real.calibrate.observations import SensorObservations
@@ -53,8 +54,11 @@ class SensorSolution:
         coverage: how the volume was filled.
         predicted_pose_mm, predicted_target_mm, predicted_px: mean errors over a person that the covariance predicts:
             pose of the colour camera alone, depth camera, colour image.
+        start: the factory's cameras at the best pose that one image's corners give: what was before.
+        volume_scan, target_map_mm: (N, 3) points of the person-sized volume and (N,) the target error expected there.
+        bootstrap: what a bootstrap over the placements makes of the covariance; None with fewer than three.
         gates: verdicts.
-        num_starts: distinct starts tried.
+        num_starts: starts solved in full: those that do not fall into an answer found before.
     """
 
     problem: Problem
@@ -64,6 +68,10 @@ class SensorSolution:
     predicted_pose_mm: float
     predicted_target_mm: float
     predicted_px: float
+    start: State
+    volume_scan: Array
+    target_map_mm: Array
+    bootstrap: BootstrapCheck | None
     gates: tuple[GateVerdict, ...]
     num_starts: int
 
@@ -76,6 +84,7 @@ def solve_sensor(
     floor_center: Array,
     up: Array,
     gate_prefix: str = "",
+    associated: dict[int, DepthPoints] | None = None,
 ) -> SensorSolution:
     """Solve a sensor and judge the result.
 
@@ -86,6 +95,7 @@ def solve_sensor(
         floor_center: (3,) point of the scan frame on which the person-sized volume stands.
         up: (3,) upward direction in the scan frame.
         gate_prefix: put before the gates' names where a rig has several sensors.
+        associated: depth pixels on the object per placement, when known already.
 
     Raises:
         RefusedError: scans in a wrong unit or mirrored, or only one placement was seen.
@@ -101,11 +111,14 @@ def solve_sensor(
         )
     problem = Problem(observations, protocol)
     points = person_points(floor_center, up)
-    starts = _distinct(start_states(observations), points)
-    solution = max((solve(problem, state) for state in starts), key=_support)
+    starts = start_states(observations)
+    solutions = _solutions(problem, starts, points, associated)
+    solution = max(solutions, key=_support)
     held_out = leave_one_out(problem, solution)
-    covered = coverage(problem, solution)
-    predicted = predicted_target_mm(solution, points)
+    covered = coverage(problem, solution, points)
+    target_map = predicted_target_map_mm(solution, points)
+    predicted = float(target_map.mean())
+    bootstrap = bootstrap_check(problem, solution, points, np.random.default_rng(0))
     return SensorSolution(
         problem=problem,
         solution=solution,
@@ -114,8 +127,12 @@ def solve_sensor(
         predicted_pose_mm=predicted_pose_mm(solution, points),
         predicted_target_mm=predicted,
         predicted_px=predicted_color_px(solution, observations.color, points),
-        gates=judge(problem, solution, covered, held_out, predicted, prefix=gate_prefix),
-        num_starts=len(starts),
+        start=starts[0],
+        volume_scan=points,
+        target_map_mm=target_map,
+        bootstrap=bootstrap,
+        gates=judge(problem, solution, covered, held_out, predicted, bootstrap, prefix=gate_prefix),
+        num_starts=len(solutions),
     )
 
 
@@ -175,16 +192,29 @@ def _check_scans(observations: SensorObservations, target: Target, protocol: Pro
         )
 
 
-def _distinct(states: list[State], points: Array) -> list[State]:
-    """The best start and up to two more that differ from it."""
-    kept: list[State] = []
-    for state in states:
+def _solutions(
+    problem: Problem, starts: list[State], points: Array, associated: dict[int, DepthPoints] | None
+) -> list[Solution]:
+    """Answers from the best start and from those whose corners alone lead elsewhere, ``_NUM_STARTS`` at most."""
+    answers: list[Solution] = []
+    seen: list[Array] = []
+    for state in starts:
         image = state.T_color_scan.apply(points)
-        if all(np.linalg.norm(other.T_color_scan.apply(points) - image, axis=1).max() > _DISTINCT_M for other in kept):
-            kept.append(state)
-        if len(kept) == _NUM_STARTS:
+        if answers:
+            if _is_known(image, seen):
+                continue
+            image = solve(problem, state, rounds=2, associated={}).state.T_color_scan.apply(points)
+        if not _is_known(image, seen):
+            answers.append(solve(problem, state, associated=associated))
+            seen.append(answers[-1].state.T_color_scan.apply(points))
+        seen.append(image)
+        if len(answers) == _NUM_STARTS:
             break
-    return kept
+    return answers
+
+
+def _is_known(image: Array, seen: list[Array]) -> bool:
+    return any(np.linalg.norm(other - image, axis=1).max() < _DISTINCT_M for other in seen)
 
 
 def _support(solution: Solution) -> float:

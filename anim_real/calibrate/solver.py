@@ -10,22 +10,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from anim_real.calibrate.depth_bias import DepthPoints
+from anim_real.calibrate.equations import OUTLIER, information_gain, normal_equations
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.residuals import Block, Kind
-from anim_real.calibrate.state import State
+from anim_real.calibrate.state import NUM_LOCAL, OWN_GROUPS, State, local_slice
 from anim_real.errors import DataError
 
 Array = NDArray[np.float64]
-_CAUCHY = 2.5  # in standard deviations: residuals beyond it count less and less
-_OUTLIER = 5.0  # in standard deviations: beyond it an observation is left out of the last rounds
 _MAD_TO_SIGMA = 1.4826
 # No measurement is better than this (px, px, m): it keeps exact data solvable.
 _MIN_SIGMA = {"color": 0.02, "ir": 0.02, "depth": 1e-4}
 _GATES_M = (0.10, 0.05, 0.03, 0.02, 0.02, 0.02)  # association distance of the rounds
 _MAX_STEPS = 25
+_PRIOR_WEIGHT = 8.0
 _STEP_TOLERANCE = 1e-7  # of the priors' sigma; of a radian and a metre for the pose
+_COARSE_TOLERANCE = 1e-4  # where weights and associations are about to change anyway
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +36,11 @@ class Solution:
 
     Attributes:
         state: the unknowns.
+        depth_focal_px: of the depth camera as the factory has it.
         covariance: (P, P) of the parameters (fixed ones have zero rows), in the order of ``calibrate.state``.
         sigma: standard deviation per kind that the residuals show.
+        prior_sigma: (P,) standard deviations about the factory's values; those of the placements' own parameters as
+            the placements show them.
         blocks: final residuals.
         inliers: per block (N,) which observations were kept.
         depth_points: associated depth pixels per placement index.
@@ -44,8 +49,10 @@ class Solution:
     """
 
     state: State
+    depth_focal_px: tuple[float, float]
     covariance: Array
     sigma: dict[Kind, float]
+    prior_sigma: Array
     blocks: tuple[Block, ...]
     inliers: tuple[NDArray[np.bool_], ...]
     depth_points: dict[int, DepthPoints]
@@ -77,6 +84,7 @@ def solve(
     rounds: int = len(_GATES_M),
     associated: dict[int, DepthPoints] | None = None,
     sigma: dict[Kind, float] | None = None,
+    prior_sigma: Array | None = None,
 ) -> Solution:
     """Solve from a start near enough for the corners to decide.
 
@@ -86,6 +94,7 @@ def solve(
         rounds: how often depth is associated and the weights are set again.
         associated: depth pixels per placement when they are known already: they are not looked for again.
         sigma: weights when they are known already, kept as they are.
+        prior_sigma: (P,) standard deviations about the factory when they are known already, kept as they are.
 
     Raises:
         DataError: nothing was observed.
@@ -97,6 +106,7 @@ def solve(
         "ir": solver.corner_sigma_px,
         "depth": solver.depth_sigma_mm * 1e-3,
     }
+    priors = problem.prior_sigma if prior_sigma is None else prior_sigma
     state, blocks, taken, converged = start, list[Block](), 0, False
     points: dict[int, DepthPoints] = associated or {}
     for number in range(rounds):
@@ -106,15 +116,24 @@ def solve(
         if not blocks:
             raise DataError("nothing of the target was observed", where=f"sensor {problem.observations.sensor}")
         rejects = number >= 2 or fixed_sigma
-        state, blocks, steps, converged = _descend(problem, state, blocks, points, sigma, rejects=rejects)
+        tolerance = _STEP_TOLERANCE if number == rounds - 1 else _COARSE_TOLERANCE
+        state, blocks, steps, converged = _descend(
+            problem, state, blocks, points, sigma, priors, tolerance, rejects=rejects
+        )  # fmt: skip
         taken += steps
         sigma = sigma if fixed_sigma else _spread(blocks, sigma)
-    inliers = tuple(block.size / sigma[block.kind] < _OUTLIER for block in blocks)
-    hessian, _, _ = _normal_equations(problem, state, blocks, sigma, rejects=True)
+        if prior_sigma is None and rejects:
+            hessian, _, _ = normal_equations(problem, state, blocks, sigma, priors, rejects=True)
+            priors = _own_spread(problem, state, _covariance(hessian, problem.free))
+    inliers = tuple(block.size / sigma[block.kind] < OUTLIER for block in blocks)
+    gain = information_gain(blocks, sigma)
+    hessian, _, _ = normal_equations(problem, state, blocks, sigma, priors, rejects=True, gain=gain)
     return Solution(
         state=state,
+        depth_focal_px=(problem.observations.depth.fx, problem.observations.depth.fy),
         covariance=_covariance(hessian, problem.free),
         sigma=sigma,
+        prior_sigma=priors,
         blocks=tuple(blocks),
         inliers=inliers,
         depth_points=points,
@@ -129,6 +148,8 @@ def _descend(
     blocks: list[Block],
     points: dict[int, DepthPoints],
     sigma: dict[Kind, float],
+    priors: Array,
+    tolerance: float,
     *,
     rejects: bool,
 ) -> tuple[State, list[Block], int, bool]:
@@ -138,50 +159,35 @@ def _descend(
         The last state accepted, its blocks, the steps tried and whether the last one vanished.
     """
     damping = 1e-6
-    hessian, gradient, cost = _normal_equations(problem, state, blocks, sigma, rejects=rejects)
+    hessian, gradient, cost = normal_equations(problem, state, blocks, sigma, priors, rejects=rejects)
     for number in range(1, _MAX_STEPS + 1):
         step = np.zeros(problem.num_parameters)
         damped = hessian[np.ix_(problem.free, problem.free)]
         damped = damped + damping * np.diag(np.diag(damped))
-        step[problem.free] = np.linalg.lstsq(damped, gradient[problem.free], rcond=None)[0]
+        step[problem.free] = _solved(damped, gradient[problem.free])
         moved = state.moved(step, problem.placements)
         moved_blocks = problem.blocks(moved, points)
-        there = _normal_equations(problem, moved, moved_blocks, sigma, rejects=rejects)
+        there = normal_equations(problem, moved, moved_blocks, sigma, priors, rejects=rejects)
         if there[2] <= cost * (1 + 1e-12):
             state, blocks, damping = moved, moved_blocks, damping / 5
             hessian, gradient, cost = there
-            if np.abs(step / problem.step_scale).max() < _STEP_TOLERANCE:
+            if np.abs(step / problem.step_scale).max() < tolerance:
                 return state, blocks, number, True
         elif damping > 1e6:
             return state, blocks, number, True
         else:
             damping *= 10
-    return state, blocks, _MAX_STEPS, bool(np.abs(step / problem.step_scale).max() < 1e-6)
+    return state, blocks, _MAX_STEPS, bool(np.abs(step / problem.step_scale).max() < 10 * tolerance)
 
 
-def _normal_equations(
-    problem: Problem, state: State, blocks: list[Block], sigma: dict[Kind, float], *, rejects: bool
-) -> tuple[Array, Array, float]:
-    """Robustly weighted J'WJ (P, P), J'Wr (P,) and the cost."""
-    hessian = np.diag(problem.prior_sigma**-2.0)
-    offset = problem.prior_residual(state)
-    gradient = -offset * problem.prior_sigma**-2.0
-    cost = float(np.sum((offset / problem.prior_sigma) ** 2))
-    for block in blocks:
-        scaled = block.size / sigma[block.kind]
-        weight = 1.0 / (1.0 + (scaled / _CAUCHY) ** 2)
-        loss = _CAUCHY**2 * np.log1p((scaled / _CAUCHY) ** 2)
-        if rejects:
-            limit = _CAUCHY**2 * np.log1p((_OUTLIER / _CAUCHY) ** 2)
-            weight = np.where(scaled < _OUTLIER, weight, 0.0)
-            loss = np.minimum(loss, limit)
-        weight = weight * block.share / sigma[block.kind] ** 2
-        jacobian = block.jacobian.reshape(-1, problem.num_parameters)
-        weighted = (block.jacobian * weight[:, None, None]).reshape(jacobian.shape)
-        hessian += weighted.T @ jacobian
-        gradient += weighted.T @ block.residual.ravel()
-        cost += block.share * float(loss.sum())
-    return hessian, gradient, cost
+def _solved(hessian: Array, gradient: Array) -> Array:
+    """Solution of symmetric equations; the shortest one where the data leave some combination open."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    try:
+        factor = cho_factor(hessian * np.outer(scale, scale), check_finite=False)
+    except LinAlgError:
+        return np.asarray(np.linalg.lstsq(hessian, gradient, rcond=None)[0], dtype=np.float64)
+    return np.asarray(cho_solve(factor, gradient * scale, check_finite=False) * scale, dtype=np.float64)
 
 
 def _spread(blocks: list[Block], sigma: dict[Kind, float]) -> dict[Kind, float]:
@@ -191,6 +197,23 @@ def _spread(blocks: list[Block], sigma: dict[Kind, float]) -> dict[Kind, float]:
         parts = [block.residual.ravel() for block in blocks if block.kind == kind]
         if parts:
             found[kind] = max(_MAD_TO_SIGMA * float(np.median(np.abs(np.concatenate(parts)))), _MIN_SIGMA[kind])
+    return found
+
+
+def _own_spread(problem: Problem, state: State, covariance: Array) -> Array:
+    """(P,) priors with the placements' own parameters as wide as the placements show (empirical Bayes, one EM step).
+
+    The protocol's value counts for as much as ``_PRIOR_WEIGHT`` parameters of the same kind.
+    """
+    found = problem.prior_sigma.copy()
+    squared = problem.prior_residual(state) ** 2 + np.diag(covariance)
+    for part in OWN_GROUPS:
+        index = np.concatenate(
+            [np.arange(NUM_LOCAL)[part] + local_slice(n).start for n in range(len(problem.placements))]
+        )
+        if np.isin(index, problem.free).all():
+            usual = problem.prior_sigma[index[0]] ** 2
+            found[index] = np.sqrt((_PRIOR_WEIGHT * usual + squared[index].sum()) / (_PRIOR_WEIGHT + len(index)))
     return found
 
 

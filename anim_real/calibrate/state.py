@@ -2,13 +2,16 @@
 
 Transforms are perturbed on the left, ``T <- exp([w, t]) T``: w a rotation vector in radians, t in metres, both
 in the axes of frame ``color``. Every step, Jacobian and covariance of the package has the order of the slices
-below; after the sensor's own parameters comes one depth offset per placement.
+below. After the sensor's own parameters come those of every placement: what its depth errs by beyond the bias
+model, and how far its scan is from where the target stood. Both are small, and held by priors: they make the
+errors that all observations of a placement share part of the solution's uncertainty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,15 @@ PARAMETER_NAMES = (
     "depth cy",
 )
 NUM_SHARED = len(PARAMETER_NAMES)  # 21 parameters of the sensor
+RIPPLE, WOBBLE = slice(0, 4), slice(4, 10)  # of a placement
+NUM_LOCAL = 10
+OWN_GROUPS = (slice(0, 1), slice(1, 4), slice(4, 7), slice(7, 10))  # of one unit and size: offset, tilts, turn, shift
+_NO_LOCAL = np.zeros(NUM_LOCAL)
+
+
+def local_slice(number: int) -> slice:
+    """Parameters of the placement that is the ``number``-th of its problem."""
+    return slice(NUM_SHARED + number * NUM_LOCAL, NUM_SHARED + (number + 1) * NUM_LOCAL)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +58,9 @@ class State:
         relative_focal: (2,) common change of both colour focal lengths relative to the factory, and of fy alone on top.
         center_px: (2,) change of the colour centre.
         depth_lens: (3,) relative change of the depth focal lengths, change of the depth centre (px).
-        ripple_m: depth offset of every placement: what the bias model cannot follow.
+        local: (10,) by placement: depth offset, and its change over ``RIPPLE_REACH_M`` to the right, down and away (m),
+            which the bias model cannot follow; then the small motion [w, t] (rad, m; axes of ``scan``, about the middle
+            of the placement's target) that takes the scan to where the target stood.
     """
 
     T_color_scan: Rigid
@@ -56,7 +70,7 @@ class State:
     relative_focal: Array
     center_px: Array
     depth_lens: Array
-    ripple_m: Mapping[int, float]
+    local: Mapping[int, Array]
 
     @classmethod
     def factory(cls, T_color_scan: Rigid, T_color_depth: Rigid) -> State:
@@ -67,16 +81,30 @@ class State:
             relative_focal=np.zeros(2),
             center_px=np.zeros(2),
             depth_lens=np.zeros(3),
-            ripple_m={},
+            local={},
         )
 
-    @property
+    @cached_property
     def T_depth_scan(self) -> Rigid:
         """Pose of the scanner in the depth camera."""
-        return self.T_color_depth.inverse() @ self.T_color_scan
+        return self.T_depth_color @ self.T_color_scan
+
+    @cached_property
+    def T_depth_color(self) -> Rigid:
+        """Colour camera to depth camera."""
+        return self.T_color_depth.inverse()
+
+    @cached_property
+    def T_scan_color(self) -> Rigid:
+        """Pose of the colour camera in the scan frame."""
+        return self.T_color_scan.inverse()
+
+    def local_of(self, placement: int) -> Array:
+        """(10,) parameters of a placement; zero where it has none yet."""
+        return self.local.get(placement, _NO_LOCAL)
 
     def moved(self, step: Array, placements: tuple[int, ...]) -> State:
-        """Apply a parameter step: the shared ones, then one depth offset per placement of ``placements``."""
+        """Apply a parameter step: the shared ones, then those of every one of ``placements``."""
         return State(
             T_color_scan=perturbed(self.T_color_scan, step[POSE]),
             T_color_depth=perturbed(self.T_color_depth, step[DELTA]),
@@ -85,10 +113,7 @@ class State:
             relative_focal=self.relative_focal + step[FOCAL],
             center_px=self.center_px + step[CENTER],
             depth_lens=self.depth_lens + step[DEPTH_LENS],
-            ripple_m={
-                index: self.ripple_m.get(index, 0.0) + float(value)
-                for index, value in zip(placements, step[NUM_SHARED:], strict=True)
-            },
+            local={index: self.local_of(index) + step[local_slice(number)] for number, index in enumerate(placements)},
         )
 
     def color_camera(self, factory: Camera) -> Camera:

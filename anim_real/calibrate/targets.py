@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Pattern, Target, make_target, side_frame, side_pattern
+from anim_real.calibrate.boards import Target, make_target, side_frame
+from anim_real.calibrate.patterns import Pattern, side_pattern
 from anim_real.errors import ConfigError
 from anim_real.mesh import Mesh
 from anim_real.target import PrismBody, TargetSpec, load_target_spec
@@ -15,6 +17,7 @@ from anim_real.target import PrismBody, TargetSpec, load_target_spec
 Array = NDArray[np.float64]
 _WHITE, _BLACK = 235, 22  # matt paper and toner, 8 bit
 _BODY_GREY, _SPHERE_GREY, _POST_GREY = 205, 185, 60
+_TRIANGLE_SAMPLES = 8
 _GUTTER_PX = 4  # repeated border texels: bilinear look-ups never reach a neighbour
 _SWATCH_PX = 16
 _POST_SEGMENTS = 12
@@ -72,11 +75,28 @@ def target_mesh(target: Target, texture_px: int = 2048, *, edge_m: float = 0.02)
 
 
 def draw_pattern(pattern: Pattern, width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Draw a pattern as (height_px, width_px) uint8 grey; every pixel is the exact mean over its area."""
-    shade = np.where(pattern.is_black, float(_BLACK), float(_WHITE))
+    """Draw a pattern as (height_px, width_px) uint8 grey; every pixel is the mean over its area.
+
+    Exact for the grid; triangles are sampled at 8 x 8 places of a pixel.
+    """
     across = _coverage(pattern.x_edges, width_px)
     down = _coverage(pattern.y_edges, height_px)
-    return np.rint(down @ shade @ across.T).astype(np.uint8)
+    black = down @ pattern.is_black.astype(np.float64) @ across.T
+    black = np.minimum(black + _triangle_share(pattern, width_px, height_px), 1.0)
+    return np.rint(_WHITE + (_BLACK - _WHITE) * black).astype(np.uint8)
+
+
+def _triangle_share(pattern: Pattern, width_px: int, height_px: int) -> Array:
+    """(H, W) share of every pixel that the triangles cover."""
+    if len(pattern.triangles) == 0:
+        return np.zeros((height_px, width_px))
+    scale = np.array([width_px / pattern.x_edges[-1], height_px / pattern.y_edges[-1]]) * _TRIANGLE_SAMPLES
+    canvas = np.zeros((height_px * _TRIANGLE_SAMPLES, width_px * _TRIANGLE_SAMPLES), np.uint8)
+    for triangle in pattern.triangles:
+        corners = np.rint((triangle * scale - 0.5) * 256).astype(np.int32)
+        cv2.fillConvexPoly(canvas, corners, 1, shift=8)
+    blocks = canvas.reshape(height_px, _TRIANGLE_SAMPLES, width_px, _TRIANGLE_SAMPLES)
+    return blocks.mean((1, 3))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,7 +22,8 @@ import tyro
 
 from anim_real.console import Console, Result
 from anim_real.errors import AnimRealError, ConfigError, DataError
-from anim_real.files import atomic_folder, refuse_existing, write_json
+from anim_real.files import atomic_folder, refuse_existing, write_bytes, write_json
+from anim_real.flags import require_range
 
 if TYPE_CHECKING:
     from anim_real.capture.recording.k4a_mkv import Recording
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CameraFormat = Literal["opencv", "colmap", "open3d", "kalibr", "multical", "easymocap"]
 _FORMATS: tuple[CameraFormat, ...] = ("opencv", "colmap", "open3d", "kalibr", "multical", "easymocap")
 _TEXTURE_PX = 4096
+_SPOKEN = {"color": "colour", "depth": "depth"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +92,12 @@ def _export_cameras(arguments: Arguments) -> Result:
 
 
 def _export_target(arguments: Arguments) -> Result:
-    """Write the target's printable faces, mesh and corner positions (target frame, metres)."""
+    """Write the target's printable faces, mesh, solid, corner positions (target frame, metres) and assembly page."""
     from anim_real.calibrate.boards import corner_positions
     from anim_real.calibrate.printing import write_printables
+    from anim_real.calibrate.solid import target_stl
     from anim_real.calibrate.targets import load_target, target_mesh
+    from anim_real.commands.jobs.target_page import assembly_page
     from anim_real.mesh import save_mesh
 
     target = load_target(str(arguments.source))
@@ -101,9 +105,16 @@ def _export_target(arguments: Arguments) -> Result:
     with atomic_folder(arguments.output) as folder:
         printed = write_printables(target, folder)
         save_mesh(folder / f"{target.name}.glb", target_mesh(target, _TEXTURE_PX))
+        write_bytes(folder / f"{target.name}.stl", target_stl(target))
+        assembly_page(target).save(folder / "assembly.html")
         corners = {str(number): point for number, point in zip(ids.tolist(), points.tolist(), strict=True)}
         write_json(folder / "corners.json", {"target": target.name, "unit": "m", "corners": corners})
-    files = [path.name for path in printed] + [f"{target.name}.glb", "corners.json"]
+    files = [path.name for path in printed] + [
+        f"{target.name}.glb",
+        f"{target.name}.stl",
+        "corners.json",
+        "assembly.html",
+    ]
     return Result(
         path=arguments.output,
         record={"target": target.name, "num_corners": len(ids), "files": files},
@@ -118,13 +129,21 @@ def _export_recording(arguments: Arguments, console: Console) -> Result:
 
     if arguments.every < 1:
         raise ConfigError(f"--every {arguments.every} is not a positive number", where="export")
+    for flag, seconds in (("--start", arguments.start), ("--end", arguments.end)):
+        if seconds is not None:
+            require_range(flag, seconds, 0.0, unit="s")
+    if set(arguments.formats) != set(_FORMATS):
+        raise ConfigError(
+            "a recording's cameras are written as JSON, OpenCV YAML, COLMAP and Open3D JSON", where="--formats",
+            fix="Leave it out",
+        )  # fmt: skip
     if arguments.frames and (arguments.start is not None or arguments.end is not None):
         raise ConfigError("--frames names captures, --start and --end choose them", where="export", fix="Give one")
     refuse_existing(arguments.output)
     exported: list[dict[str, Any]] = []
     failures: list[str] = []
     with open_recording(arguments.source) as recording:
-        chosen = (list(arguments.frames) or _candidates(recording, arguments))[:: arguments.every]
+        chosen = (list(dict.fromkeys(arguments.frames)) or _candidates(recording, arguments))[:: arguments.every]
         cameras = device_cameras(recording)
         with atomic_folder(arguments.output) as folder:
             shared = write_cameras(recording, cameras, folder)
@@ -137,13 +156,16 @@ def _export_recording(arguments: Arguments, console: Console) -> Result:
                 raise DataError(f"nothing could be exported: {failures[0]}", where=arguments.source)
     num_points = sum(entry.get("num_points", 0) for entry in exported)
     num_incomplete = sum(not entry["is_complete"] for entry in exported)
-    frames = sorted({entry["points_frame"] for entry in exported if "points_frame" in entry})
+    frames = sorted({_SPOKEN[entry["points_frame"]] for entry in exported if "points_frame" in entry})
+    of_points = (
+        f", {num_points:,} points (metres, frame of the {' or '.join(frames)} camera)" if frames else ", no points"
+    )
     return Result(
         path=arguments.output,
         record={"recording": str(arguments.source), "cameras": shared, "captures": exported},
         lines=(
-            f"{len(exported)} captures ({num_incomplete} without colour or depth), {num_points:,} points "
-            f"(metres, frame of the {' or '.join(frames) or 'colour'} camera)",
+            f"{len(exported)} {'capture' if len(exported) == 1 else 'captures'} "
+            f"({num_incomplete} without colour or depth){of_points}",
         ),
         failures=tuple(failures),
     )

@@ -8,16 +8,16 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import side_pattern
 from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.printing import rectangles_mm, side_svg, write_printables
+from anim_real.calibrate.patterns import rectangles, side_pattern
+from anim_real.calibrate.printing import side_svg, write_printables
 from anim_real.calibrate.targets import load_target
 
 
 def test_rectangles_drawn_at_2_px_per_mm_show_all_corners_at_their_places():
     target = load_target("prism")
     image = np.full((1520, 600), 255, np.uint8)
-    for x, y, width, height in rectangles_mm(side_pattern(target, 2)) * 2:
+    for x, y, width, height in rectangles(side_pattern(target, 2)) * 2000:
         image[round(y) : round(y + height), round(x) : round(x + width)] = 0
     found = CornerDetector(target).detect(image)
     board = target.boards[2]
@@ -33,7 +33,8 @@ def test_svg_has_the_true_size_and_the_black_area():
     assert root.get("width") == "330mm"
     assert root.get("height") == "790mm"
     drawn = root.findall("{http://www.w3.org/2000/svg}path")[0].get("d")
-    areas = [float(w) * float(h) for w, h in re.findall(r"h([\d.]+)v([\d.]+)h-", drawn)]
+    outlines = [np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", part), float) for part in drawn.split("z")[:-1]]
+    areas = [np.ptp(outline, 0).prod() for outline in outlines]  # rectangles
     pattern = side_pattern(target, 0)
     expected = (pattern.is_black * np.outer(np.diff(pattern.y_edges), np.diff(pattern.x_edges))).sum() * 1e6
     assert sum(areas) == pytest.approx(expected, rel=1e-4)

@@ -9,7 +9,8 @@ import pytest
 
 from anim_real.calibrate.boards import corner_positions
 from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.scan_corners import TexturedScan, align_points, find_scan_corners
+from anim_real.calibrate.scan_corners import align_points, find_scan_corners
+from anim_real.calibrate.scan_views import TexturedScan
 from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.errors import DataError
 from anim_real.geometry.frames import Rigid
@@ -41,6 +42,17 @@ def test_all_corners_of_a_turned_and_tilted_scan(target, mesh, detector):
     assert error.max() < 0.3e-3  # a texel is 0.75 mm
     normals = pose.rotate(np.repeat([board.T_target_board.rotation[:, 2] for board in target.boards], 14, 0))
     assert np.einsum("ni,ni->n", found.normals, normals[found.ids]).min() > 0.9999
+
+
+def test_the_cubes_banners_are_measured_too():
+    cube = load_target("cube")
+    mesh = target_mesh(cube, 2048)
+    pose = Rigid.from_rotvec("scan", "target", [0.15, 2.1, -0.1], [0.3, 0.2, -0.4])
+    scan = TexturedScan(mesh.moved(pose.apply(mesh.vertices)))
+    found = find_scan_corners(scan, cube, CornerDetector(cube), up=UP)
+    ids, points = corner_positions(cube)
+    assert found.ids.tolist() == ids.tolist() == list(range(20))
+    assert np.linalg.norm(found.points - pose.apply(points), axis=1).max() < 0.5e-3  # a texel is 0.29 mm
 
 
 def test_vertex_colors_serve_without_texture(target, mesh, detector):

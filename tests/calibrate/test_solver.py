@@ -10,7 +10,7 @@ import pytest
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.solver import solve
 from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import NUM_SHARED
+from anim_real.calibrate.state import NUM_LOCAL, NUM_SHARED
 
 from .synthetic import FAST, REALISTIC, Errors, make_studio
 
@@ -25,12 +25,12 @@ def test_exact_observations_give_the_exact_pose():
 
 
 def test_exact_observations_reveal_the_factorys_errors():
-    """Priors pull by the square of (0.02 px against 2 px): a few micrometres."""
+    """Priors pull a little: offsets of single placements and scans may take up what the smallest sigma allows."""
     studio = make_studio(1, Errors(factory=1.0), num=6)
     state = solve(Problem(studio.observations, FAST), start_states(studio.observations)[0]).state
     assert studio.person_error_mm(state.T_color_scan) < 0.01
-    assert studio.depth_error_mm(state.T_depth_scan) < 0.01
-    assert state.offset_m == pytest.approx(studio.offset_m, abs=1e-5)
+    assert studio.depth_error_mm(state.T_depth_scan) < 0.03
+    assert state.offset_m == pytest.approx(studio.offset_m, abs=3e-5)
     assert state.slope == pytest.approx(studio.slope, abs=1e-5)
     camera = state.color_camera(studio.observations.color)
     assert [camera.fx, camera.fy, camera.cx, camera.cy] == pytest.approx(
@@ -71,4 +71,4 @@ def test_fixed_groups_stay_at_the_factory():
     assert solution.state.T_color_depth.matrix == pytest.approx(studio.observations.T_color_depth.matrix)
     assert not solution.state.relative_focal.any()
     assert solution.covariance[8, 8] == 0.0
-    assert solution.covariance.shape[0] == NUM_SHARED + 3
+    assert solution.covariance.shape[0] == NUM_SHARED + 3 * NUM_LOCAL

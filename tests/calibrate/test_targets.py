@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import corner_positions
+from anim_real.calibrate.boards import corner_positions, opencv_board
 from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.errors import ConfigError, NotFoundError
 from anim_real.mesh import Mesh, closedness_problem
-from anim_real.target import TargetSpec
+from anim_real.target import TargetSpec, load_geometry_target
 
 
-@pytest.mark.parametrize("name", ["prism", "board"])
+@pytest.mark.parametrize("name", ["prism", "board", "cube"])
 def test_every_component_is_closed_once_welded(name):
     mesh = target_mesh(load_target(name), 512)
     unique, inverse = np.unique(np.round(mesh.vertices, 7), axis=0, return_inverse=True)
@@ -66,7 +66,7 @@ def test_pattern_equals_opencvs_own_board():
     target = load_target("board")
     board = target.boards[0]
     px = 630
-    image = board.opencv(target.dictionary).generateImage((px, px * 9 // 7))
+    image = opencv_board(board.spec, target.dictionary).generateImage((px, px * 9 // 7))
     mesh_texture = target_mesh(target, 2048).texture[..., 0]
     own = CornerDetector(target).detect(mesh_texture)
     theirs = CornerDetector(target).detect(np.pad(image, 40, constant_values=255))
@@ -108,4 +108,55 @@ def test_a_name_that_is_not_the_files_is_refused(tmp_path):
     path = tmp_path / "other.toml"
     path.write_text(find("calibration/targets", "board").read_text())
     with pytest.raises(ConfigError, match="other"):
+        load_target(str(path))
+
+
+def test_the_solid_is_the_targets_in_millimetres_with_z_up(tmp_path):
+    import trimesh
+
+    from anim_real.calibrate.solid import target_stl
+
+    path = tmp_path / "prism.stl"
+    path.write_bytes(target_stl(load_target("prism")))
+    solid = trimesh.load(path)
+    assert isinstance(solid, trimesh.Trimesh)  # which welds by position
+    assert solid.is_watertight and solid.is_winding_consistent
+    assert solid.volume == pytest.approx((1.5 * np.sqrt(3) * 300**2 * 760) + 4 * np.pi * 70**3, rel=0.01)
+    low, high = solid.bounds
+    assert low[2] == pytest.approx(0, abs=1e-3) and high[2] == pytest.approx(980 + 70, abs=0.2)
+    assert low[1] == pytest.approx(-300 * np.sqrt(3) / 2, abs=0.01)  # side 0 looks to the front, -y
+
+
+def test_the_livescan_cube_is_as_large_as_its_published_solid(shared_data):
+    import trimesh
+
+    solid = trimesh.load(shared_data / "calibration-cube" / "Calibration_Cube_4Sided_A4.stl")
+    assert isinstance(solid, trimesh.Trimesh)
+    body = load_target("cube").spec.body
+    assert [body.width_m * 1e3] * 2 + [body.height_m * 1e3] == pytest.approx(np.ptp(solid.bounds, 0), abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("boards", "word"),
+    [
+        ([{"kind": "banner", "side": 0, "first_marker": 16, "width_m": 0.1, "height_m": 0.14}], "first_marker"),
+        ([{"kind": "marker", "side": 0, "first_marker": 1, "marker_m": 0.9}], "does not fit"),
+        ([{"kind": "marker", "side": 0, "first_marker": 1, "marker_m": 0.1, "center": [0.3, 0]}], "does not fit"),
+        ([{"kind": "marker", "side": 0, "first_marker": k, "marker_m": 0.1} for k in (1, 2)], "overlap"),
+        ([{"kind": "marker", "side": k, "first_marker": 1, "marker_m": 0.1} for k in (0, 1)], "used by another"),
+        ([{"kind": "circle", "side": 0}], "circle"),
+    ],
+)
+def test_impossible_markers_and_banners_are_refused(boards, word):
+    body = {"kind": "plate", "width_m": 0.4, "height_m": 0.5, "thickness_m": 0.01}
+    with pytest.raises(ValueError, match=word):
+        TargetSpec.model_validate({"schema": "anim-real/target/1", "name": "a", "body": body, "boards": boards})
+
+
+def test_a_target_known_by_its_shape_has_its_own_loader(tmp_path):
+    path = tmp_path / "vase.toml"
+    path.write_text('schema = "anim-real/geometry-target/1"\nname = "vase"\nmesh = "vase.ply"\n')
+    spec, found = load_geometry_target(str(path))
+    assert (spec.mesh, found) == ("vase.ply", path)
+    with pytest.raises(ConfigError, match="no boards"):
         load_target(str(path))

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from commands.broken import Desk, at, key, stump, swapped
 
 Row = tuple[str, int, str, Callable[[Desk], list[object]]]
@@ -53,6 +56,23 @@ def sync_with(desk: Desk, *damages: Callable[[Path], object]) -> list[object]:
 
 def record(desk: Desk, *more: object, rig: object = "virtual", backend: str = "virtual") -> list[object]:
     return ["record", "-o", desk.out(), "--rig", rig, "--backend", backend, "--duration", "0.5", *more]
+
+
+def boards(desk: Desk, source: object, *more: object) -> list[object]:
+    return ["calibrate-intrinsics", source, "-o", desk.out("i.json"), *more]
+
+
+def grey_images(desk: Desk, count: int) -> Path:
+    """Pictures without any board."""
+    folder = desk.here / "images"
+    folder.mkdir()
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((48, 64), 100 + number, np.uint8))
+    return folder
+
+
+def ball_recording(desk: Desk) -> Path:
+    return desk.copy("balls") / "s01-swing" / "kinect-k0.mkv"
 
 
 def imported(desk: Desk, source: object, *more: object) -> list[object]:
@@ -192,4 +212,24 @@ EXPORT_CAMERAS: list[Row] = [
     ("unknown format", 2, "formats", lambda d: [*export_cameras(d), "--formats", "nerf"]),
     ("output exists", 2, "exists", lambda d: [*export_cameras(d), "-o", d.text("there")]),
     ("output below a file", 2, "is a file", lambda d: [*export_cameras(d), "-o", d.below_a_file()]),
+]
+INTRINSIC: list[Row] = [
+    ("no such source", 10, "nosuch", lambda d: boards(d, d.out("nosuch"))),
+    ("a text file", 4, "Matroska", lambda d: boards(d, d.text("a.mkv", "no recording"))),
+    ("a folder without images", 10, "image", lambda d: boards(d, d.copy("balls"))),
+    ("images without a board", 4, "board", lambda d: boards(d, grey_images(d, 8))),
+    ("too few images", 4, "", lambda d: boards(d, grey_images(d, 1))),
+    (
+        "a recording with a damaged calibration",
+        4,
+        "CalibrationInformation",
+        lambda d: boards(d, ball_recording(d), "--stream", "color"),
+    ),
+    ("no such target", 10, "nosuch", lambda d: boards(d, grey_images(d, 1), "--target", "nosuch")),
+    ("unknown lens", 2, "lens", lambda d: boards(d, grey_images(d, 1), "--lens", "fisheye")),
+    ("too few views", 2, "--max-views", lambda d: boards(d, grey_images(d, 1), "--max-views", "2")),
+    ("no such factory", 10, "nosuch", lambda d: boards(d, grey_images(d, 1), "--factory", d.out("nosuch.yml"))),
+    ("output is no JSON", 2, ".json", lambda d: [*boards(d, grey_images(d, 1)), "-o", d.out("i.txt")]),
+    ("report is no page", 2, ".html", lambda d: boards(d, grey_images(d, 1), "--report", d.out("r.pdf"))),
+    ("output exists", 2, "exists", lambda d: [*boards(d, grey_images(d, 1)), "-o", d.text("i.json")]),
 ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from anim_real.cli import COMMANDS, main
-from commands.bad_rows import DEVICES, EXPORT_CAMERAS, IMPORT, RECORD, SYNC, Row
+from commands.bad_rows import DEVICES, EXPORT_CAMERAS, IMPORT, INTRINSIC, RECORD, SYNC, Row
 from commands.broken import (
     NAN_MESH,
     NO_FACES,
@@ -513,6 +513,7 @@ TABLES = {
     "train": TRAIN, "finetune": FINETUNE, "reconstruct": RECONSTRUCT, "evaluate": EVALUATE, "inspect": INSPECT,
     "export": [*EXPORT, *EXPORT_CAMERAS], "validate": VALIDATE, "watertight": WATERTIGHT, "demo": DEMO,
     "doctor": DOCTOR, "sync": SYNC, "record": RECORD, "devices": DEVICES, "import-cameras": IMPORT,
+    "calibrate-intrinsics": INTRINSIC,
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def exported(tmp_path_factory) -> Path:
 def test_every_file_is_there(exported):
     sides = [f"prism-side-{side}.svg" for side in range(6)]
     assert sorted(path.name for path in exported.iterdir()) == sorted(
-        [*sides, "prism.pdf", "prism.glb", "corners.json"]
+        [*sides, "prism.pdf", "prism.glb", "prism.stl", "corners.json", "assembly.html"]
     )
     assert (exported / "prism.pdf").read_bytes().startswith(b"%PDF")
 

@@ -177,10 +177,11 @@ def test_an_orbbec_recordings_cameras_have_no_metric_radius(tmp_path: Path) -> N
     assert radii == {"000123456789": (1.74, 1.74), "CL8H741005J": (np.inf, None)}
 
 
-def test_an_incomplete_capture_gives_what_it_has(tmp_path: Path) -> None:
+def test_an_incomplete_capture_gives_what_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times = [index * PERIOD_US for index in range(4)]
     source = write_recording(tmp_path / "r.mkv", times, without_color=(1,), without_depth=(2,))
-    assert export(source, tmp_path / "out", "--frames", "1", "2") == 0
+    assert export(source, tmp_path / "out", "--frames", "1", "2", "1") == 0  # named twice, exported once
+    assert capsys.readouterr().out.startswith("2 captures (2 without colour or depth)")
     assert names(tmp_path / "out", "frame-000001") == ["depth.png", "ir.png", "points.ply"]
     assert names(tmp_path / "out", "frame-000002") == ["color.jpg"]
     np.testing.assert_array_equal(image(tmp_path / "out", "frame-000001.depth.png"), depth_image(1))
@@ -213,6 +214,9 @@ def test_a_range_of_seconds_is_chosen(tmp_path: Path, flags: list[str], frames: 
         (["--start", "9"], 4, "no capture lies in this range; the recording lasts 0.03 s"),
         (["--end", "0"], 4, "--start and --end"),
         (["--frames", "0", "--start", "0"], 2, "Give one"),
+        (["--start", "nan"], 2, "--start: is nan"),
+        (["--end", "-1"], 2, "--end: is -1.0"),
+        (["--formats", "kalibr"], 2, "--formats: a recording's cameras are written as"),
     ],
 )
 def test_a_choice_of_nothing_is_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from anim_real.calibrate.report import SensorEvidence
@@ -10,11 +12,17 @@ from anim_real.calibration import SensorCalibration
 from anim_real.commands.jobs.solve_rig import SolvedRig
 from anim_real.report import Report, histogram, side_by_side
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from anim_real.calibrate.sensor import SensorSolution
+
 _LABELS = {
     "color": "corner residual in colour, px",
     "ir": "corner residual in IR, px",
     "depth": "depth residual, mm",
 }
+_KIND_NAMES = {"color": "colour corners", "ir": "IR corners", "depth": "depth pixels"}
 _STRONG_CORRELATION = 0.9
 
 
@@ -30,15 +38,18 @@ def add_calibration(report: Report, solved: SolvedRig) -> None:
     )
     for name, evidence in solved.evidence().items():
         _add_residuals(report, solved.calibration.sensors[name], evidence)
+        _add_uncertainty(report, solved.solutions[name])
+        _add_left_out(report, evidence)
         for placement in evidence.placements:
-            images = [placement.color_overlay, placement.depth_map]
+            images = [placement.factory_overlay, placement.color_overlay, placement.depth_map]
             if placement.ir_overlay is not None:
                 images.append(placement.ir_overlay)
             used = f"{len(placement.captures)} captures, {placement.num_moving} left out as moving"
             report.picture(
                 side_by_side(images),
-                f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used}): corners with "
-                "residuals drawn 20 times longer and the scan's outline; depth minus scan, blue -8 mm to red +8 mm; IR",
+                f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used}): before "
+                "(factory cameras, first pose) and after: corners with residuals drawn 20 times longer, and the scan's "
+                "outline; depth minus scan, blue -8 mm to red +8 mm; IR",
             )
 
 
@@ -58,16 +69,83 @@ def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEv
         {
             "depth bias": f"{1e3 * sensor.depth_bias.offset_m:.2f} mm + {1e3 * sensor.depth_bias.slope:.3f} mm per m",
             "expected over a person": f"{evidence.predicted_target_mm:.2f} mm, {evidence.predicted_px:.3f} px",
-            "strongly correlated": "; ".join(_strong_pairs(evidence)) or "nothing above 0.9",
         }
     )
 
 
-def _strong_pairs(evidence: SensorEvidence) -> list[str]:
+def _add_uncertainty(report: Report, solved: SensorSolution) -> None:
+    """Where the target stood, and how large the covariance expects the error to be over the volume."""
+    covered = solved.coverage
+    check = solved.bootstrap
+    report.facts(
+        {
+            "placements seen": f"{covered.num_placements}, {covered.num_color_corners} colour corners kept",
+            "spread in depth, sideways, in height": f"{covered.depth_spread_m:.2f} m, "
+            f"{covered.lateral_spread_m:.2f} m, {covered.height_span_m:.2f} m",
+            "volume within 0.35 m of a corner": f"{100 * covered.volume_share:.0f} %",
+            "bootstrap over placements / covariance": "too few placements"
+            if check is None
+            else f"{check.bootstrap_mm:.2f} / {check.jacobian_mm:.2f} mm = {check.ratio:.2f}",
+        }
+    )
+    report.chart(_volume_chart(solved), "left: corners observed (dots) and the volume's grid; right: expected error")
+
+
+def _volume_chart(solved: SensorSolution) -> Figure:
+    """Two views of the volume in the colour camera's axes: corners observed, and the expected target error."""
+    from matplotlib.figure import Figure
+
+    state = solved.solution.state
+    grid = state.T_color_scan.apply(solved.volume_scan)
+    pairs = [placement.color for placement in solved.problem.observations.placements if len(placement.color)]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(grid[:, 2], -grid[:, 1], "s", color="0.85", markersize=3)
+    for item in pairs:
+        points = state.T_color_scan.apply(item.points_scan)
+        left.plot(points[:, 2], -points[:, 1], ".", markersize=3)
+    shown = right.scatter(grid[:, 2], -grid[:, 1], c=solved.target_map_mm, s=30, cmap="viridis")
+    figure.colorbar(shown, ax=right, label="expected target error, mm")
+    for axes in (left, right):
+        axes.set_xlabel("away from the camera, m")
+        axes.set_ylabel("up, m")
+        axes.set_aspect("equal")
+    return figure
+
+
+def _add_left_out(report: Report, evidence: SensorEvidence) -> None:
+    """What the solution does not explain, and which parameters it can hardly tell apart."""
+    report.table(
+        ("left out", "placement", "of", "share %", "median", "largest", "unit", "worst corners"),
+        [
+            (
+                f"{item.num} {_KIND_NAMES[item.kind]}",
+                item.placement,
+                item.num_seen,
+                round(100 * item.num / item.num_seen, 1),
+                round(item.median, 2),
+                round(item.largest, 2),
+                "mm" if item.kind == "depth" else "px",
+                " ".join(str(key) for key in item.corners[:8]),
+            )
+            for item in evidence.left_out
+        ],
+    )
+    report.table(
+        ("median residual", "before (factory)", "after"),
+        [(_LABELS[kind], round(before, 3), round(evidence.after[kind], 3)) for kind, before in evidence.before.items()],
+    )
+    report.table(
+        ("strongly correlated", "with", "correlation"),
+        _strong_pairs(evidence) or [("nothing above 0.9", "", "")],
+    )
+
+
+def _strong_pairs(evidence: SensorEvidence) -> list[tuple[str, str, float]]:
     """Name the parameters that the data can hardly tell apart."""
     upper = np.triu(np.abs(np.nan_to_num(evidence.correlation)), 1)
     rows, columns = np.nonzero(upper > _STRONG_CORRELATION)
     return [
-        f"{PARAMETER_NAMES[i]} / {PARAMETER_NAMES[j]} ({evidence.correlation[i, j]:+.2f})"
+        (PARAMETER_NAMES[i], PARAMETER_NAMES[j], round(float(evidence.correlation[i, j]), 3))
         for i, j in zip(rows, columns, strict=True)
     ]

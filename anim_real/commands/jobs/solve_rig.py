@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from anim_real import __version__
-from anim_real.calibrate.boards import Target
+from anim_real.calibrate.boards import Target, corner_positions
 from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.observe import PlacementImages, observe_placement
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec, SegmentsSpec, load_protocol
 from anim_real.calibrate.report import SensorEvidence, sensor_evidence
+from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
 from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
 from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve_sensor
 from anim_real.calibrate.targets import load_target
@@ -76,7 +77,7 @@ def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: C
 
 
 class _Scans:
-    """The take's scans in metres with their corners, each found once for all sensors."""
+    """The take's scans in metres with their corners, each found once for all sensors and averaged over the scans."""
 
     def __init__(self, take: Take, rig: RigSpec, target: Target, console: Console) -> None:
         self.detector = CornerDetector(target)
@@ -91,6 +92,13 @@ class _Scans:
             except DataError as error:
                 raise type(error)(error.what, where=path, fix=error.fix) from error
             self.meshes[frame] = mesh
+        shared = share_shape(
+            {frame: CornerCloud(ids=found.ids, points=found.points) for frame, found in self.corners.items()},
+            *corner_positions(target),
+        )
+        self.scatter_m = shared.rms_m
+        for frame, cloud in shared.clouds.items():
+            self.corners[frame] = replace(self.corners[frame], points=cloud.points)
 
 
 def _solve_one(

@@ -1,0 +1,93 @@
+"""Whether a solution without markers is good enough: spread of the placements, held-out depth, predicted error.
+
+The limits are those of the protocol; what is told from corners there is told from depth pixels here. Metres; frames
+``depth`` and ``scan``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anim_real.calibrate.evidence import own_priors, predicted_target_mm
+from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.solver import Solution, solve
+from anim_real.calibration import GateVerdict
+
+Array = NDArray[np.float64]
+_MIN_POINTS = 100  # depth pixels of a placement that counts
+
+
+def judge_geometry(
+    problem: Problem, solution: Solution, volume_scan: Array, *, prefix: str = ""
+) -> tuple[GateVerdict, ...]:
+    """Hold a solution without markers against its protocol; every gate is listed, passed or not.
+
+    ``volume_scan`` (N, 3) fills the volume; ``prefix`` is put before the names where a rig has several sensors.
+    """
+    limits = problem.protocol.gates
+    seen = {key: points for key, points in solution.depth_points.items() if len(points) >= _MIN_POINTS}
+    places = [solution.state.T_depth_scan.apply(points.anchors_scan) for points in seen.values()]
+    spread = np.ptp([place.mean(0) for place in places], axis=0) if places else np.zeros(3)
+    height = float(np.ptp(np.concatenate(places)[:, 1])) if places else 0.0
+    rms = solution.rms("depth")
+    held_out = held_out_depth_mm(problem, solution)
+    worst = max(held_out, key=lambda key: held_out[key], default=None)
+    mean = float(np.mean(list(held_out.values()))) if held_out else None
+    told = "" if worst is None else f"; the worst is placement {worst} ({held_out[worst]:.2f} mm)"
+    move = "Add placements"
+    return (
+        _least(prefix + "placements", len(seen), limits.min_placements, "", "Scan the object at more places"),
+        _least(prefix + "spread in depth", float(spread[2]), limits.min_depth_spread_m, "m", f"{move} near and far"),
+        _least(
+            prefix + "spread sideways", float(spread[0]), limits.min_lateral_spread_m, "m", f"{move} left and right"
+        ),
+        _least(prefix + "span in height", height, limits.min_height_span_m, "m", f"{move} low and high"),
+        _most(
+            prefix + "depth residual",
+            None if rms is None else 1e3 * rms,
+            limits.max_depth_rms_mm,
+            "Check that the object was scanned where the sensor saw it, and that it is matt",
+        ),
+        _most(prefix + "held-out depth error", mean, limits.max_held_out_mm, "Placements disagree" + told),
+        _most(
+            prefix + "predicted target error",
+            predicted_target_mm(solution, volume_scan),
+            limits.max_predicted_target_mm,
+            "Use a larger object, or more placements that span the volume",
+        ),
+    )
+
+
+def held_out_depth_mm(problem: Problem, solution: Solution) -> dict[int, float]:
+    """By placement the median depth error (mm) on its object of a solution that did not see it."""
+    errors: dict[int, float] = {}
+    if len(problem.placements) < 2:
+        return errors
+    for index, points in solution.depth_points.items():
+        if len(points) < _MIN_POINTS:
+            continue
+        rest = problem.part(problem.observations.without(index))
+        state = solve(
+            rest,
+            solution.state,
+            rounds=2,
+            associated={key: value for key, value in solution.depth_points.items() if key != index},
+            sigma=solution.sigma,
+            prior_sigma=own_priors(solution, rest, problem),
+        ).state
+        block = problem.part(problem.observations.only(index)).blocks(state, {index: points})[0]
+        errors[index] = float(np.median(block.size) * 1e3)
+    return errors
+
+
+def _least(name: str, value: float, limit: float, unit: str, advice: str) -> GateVerdict:
+    return GateVerdict(
+        name=name, value=value, limit=float(limit), unit=unit, passed=bool(value >= limit), advice=advice
+    )
+
+
+def _most(name: str, value: float | None, limit: float, advice: str) -> GateVerdict:
+    """A number that could not be measured does not pass."""
+    passed = value is not None and value <= limit
+    return GateVerdict(name=name, value=value, limit=float(limit), unit="mm", passed=passed, advice=advice)
