@@ -122,19 +122,15 @@ def closedness_problem(mesh: Mesh) -> str | None:
     A directed edge may appear once, and its reverse exactly once: that alone excludes open,
     non-manifold and inconsistently oriented edges.
     """
+    from anim_real.geometry.edges import count_faulty_edges
+
     faces = mesh.faces
     if (faces == np.roll(faces, 1, axis=1)).any():
         return "a face repeats a vertex"
-    num_vertices = len(mesh.vertices)
-    forward = faces.ravel() * num_vertices + np.roll(faces, -1, axis=1).ravel()
-    backward = np.roll(faces, -1, axis=1).ravel() * num_vertices + faces.ravel()
-    forward.sort()
-    backward.sort()
-    num_repeated = int((forward[1:] == forward[:-1]).sum())
+    num_repeated, num_open = count_faulty_edges(faces, len(mesh.vertices))
     if num_repeated:
         return f"{num_repeated} edges are shared by faces of the same orientation (flipped or non-manifold)"
-    if not np.array_equal(forward, backward):
-        num_open = int((~np.isin(backward, forward, assume_unique=True)).sum())
+    if num_open:
         return f"{num_open} edges are open"
     if mesh.volume <= 0:
         return f"the volume is {mesh.volume:.3g} (inside out, or flat)"

@@ -1,70 +1,122 @@
 """Watertighting and labelling of scans against libigl and Open3D, side by side in one run.
 
-    python benchmarks/scans.py                     a procedural figure with holes, 80k faces
-    python benchmarks/scans.py SCAN --unit mm      a scan of your own
-    python benchmarks/scans.py --subdivisions 8    330k faces
+    python benchmarks/scans.py                              a procedural figure with holes, 40k and 200k faces
+    python benchmarks/scans.py --faces 200000 --dense       also the dense libigl field at 256 (a minute per run)
+    python benchmarks/scans.py --studio 1 --dense           the same for a scan of the virtual studio, 110k faces
+    python benchmarks/scans.py --faces 1000000 --skip-poisson  one million faces
+    python benchmarks/scans.py --files FOLDER_OR_MESH ...   files of your own, scaled to 1.6 m
+    python benchmarks/scans.py --many 200                   faulty raw scans, counted
+    python benchmarks/scans.py --peak 1000000               peak memory of one closing at 512
+    python benchmarks/scans.py --marching                   extraction alone, against dense marching cubes
 
-Prints process CPU seconds (all threads) and wall seconds, medians over ``--repeats``, and ratios. The dense
-reference evaluates every lattice point, so it is run at ``--dense-resolution`` and takes long.
+Times are process CPU seconds (all threads) and wall seconds, least and median of ``--repeats`` interleaved runs.
+Errors are distances from points on the scan (evenly by area) to the closed mesh, in mm.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import igl
 import numpy as np
 
+from anim_real.errors import AnimRealError
 from anim_real.geometry.distances import SurfaceDistance, sample_surface
-from anim_real.mesh import Mesh, closedness_problem, load_mesh
+from anim_real.geometry.grids import Lattice
+from anim_real.mesh import SUFFIXES, Mesh, closedness_problem, load_mesh
 from anim_real.meshes.inspect import mend
+from anim_real.meshes.marching import march
 from anim_real.meshes.sample import ScanField
+from anim_real.meshes.signs import ScanSides
 from anim_real.meshes.watertight import WatertightResult, make_watertight
-from anim_real.rig import METRES_PER_UNIT
+from anim_real.meshes.winding import INSIDE, WindingNumber
 
+ROOT = Path(__file__).resolve().parent.parent
 NUM_LABELS = 48_000
 SIGMA_M = 0.005
+STUDIO_SEED = 9  # arms spread
+FILE_SIZE_M = 1.6  # a cell of 3.1 mm at 512
+AWAY_M = 0.02  # from all rims
 
 
-@dataclass(frozen=True)
+@dataclass
 class Timed:
-    """Median process CPU and wall seconds of a call, and its last answer."""
+    """CPU and wall seconds of the runs of a call, and its last answer."""
 
-    cpu: float
-    wall: float
-    answer: object
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    answer: Any = None
 
-
-def timed(call: Callable[[], object], repeats: int) -> Timed:
-    """Median times of ``repeats`` calls."""
-    cpu, wall, answer = [], [], None
-    for _ in range(repeats):
+    def run(self, call: Callable[[], object]) -> None:
+        """Run once more."""
         start = time.process_time(), time.perf_counter()
-        answer = call()
-        cpu.append(time.process_time() - start[0])
-        wall.append(time.perf_counter() - start[1])
-    return Timed(statistics.median(cpu), statistics.median(wall), answer)
+        self.answer = call()
+        self.cpu.append(time.process_time() - start[0])
+        self.wall.append(time.perf_counter() - start[1])
+
+    def __str__(self) -> str:
+        cpu, wall = statistics.median(self.cpu), statistics.median(self.wall)
+        return f"CPU {min(self.cpu):6.2f} / {cpu:6.2f} s, wall {min(self.wall):6.2f} / {wall:6.2f} s"
 
 
-def figure(subdivisions: int, rng: np.random.Generator) -> Mesh:
-    """A rippled upright figure, 1.7 m tall, with ten round holes of 3 to 6 cm."""
-    vertices, faces = igl.icosahedron()
-    for _ in range(subdivisions):
-        vertices, faces = igl.upsample(vertices, faces)
-        vertices = vertices / np.linalg.norm(vertices, axis=1, keepdims=True)
+def interleaved(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timed]:
+    """Run all calls in turn, ``repeats`` times."""
+    runs = {name: Timed() for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            runs[name].run(call)
+    return runs
+
+
+def ratio(ours: Timed, theirs: Timed) -> str:
+    """Theirs over ours: least CPU, median CPU, least wall."""
+    least, wall = min(theirs.cpu) / min(ours.cpu), min(theirs.wall) / min(ours.wall)
+    return f"{least:.1f}x (median {statistics.median(theirs.cpu) / statistics.median(ours.cpu):.1f}x, wall {wall:.1f}x)"
+
+
+def geodesic(frequency: int) -> Mesh:
+    """A unit sphere of 20 frequency^2 faces."""
+    corners, sides = igl.icosahedron()
+    i, j = np.meshgrid(np.arange(frequency + 1), np.arange(frequency + 1), indexing="ij")
+    number = np.full((frequency + 2, frequency + 2), -1)
+    number[i[i + j <= frequency], j[i + j <= frequency]] = np.arange((i + j <= frequency).sum())
+    along = np.stack([i, j], -1)[i + j <= frequency] / frequency
+    up, down = (i + j < frequency), (i + j < frequency - 1)
+    faces = np.concatenate(
+        [
+            np.stack([number[i, j], number[i + 1, j], number[i, j + 1]], -1)[up],
+            np.stack([number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]], -1)[down],
+        ]
+    )
+    weights = np.concatenate([1 - along.sum(1, keepdims=True), along], 1)
+    vertices = (weights @ corners[sides]).reshape(-1, 3)
+    vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
+    _, first, place = np.unique(np.rint(vertices * 1e7).astype(int), axis=0, return_index=True, return_inverse=True)
+    offsets = len(along) * np.arange(len(sides))[:, None, None]
+    mesh = Mesh(vertices=vertices[first], faces=place.ravel()[(faces + offsets).reshape(-1, 3)])
+    return mesh if mesh.volume > 0 else replace(mesh, faces=mesh.faces[:, ::-1])
+
+
+def figure(num_faces: int, rng: np.random.Generator) -> tuple[Mesh, Mesh]:
+    """A rippled upright figure, 1.7 m tall: with ten round holes of 3 to 6 cm, and whole."""
+    ball = geodesic(round(np.sqrt(num_faces / 20)))
     waves = rng.normal(0, 9.0, (24, 3))
-    ripple = np.cos(vertices @ waves.T + rng.uniform(0, 6.3, 24)).sum(1)
-    vertices = vertices * (1 + 0.012 * ripple[:, None]) * (0.25, 0.85, 0.18)
-    center = vertices[faces].mean(1)
-    keep = np.ones(len(faces), dtype=bool)
+    ripple = np.cos(ball.vertices @ waves.T + rng.uniform(0, 6.3, 24)).sum(1)
+    whole = ball.moved(ball.vertices * (1 + 0.012 * ripple[:, None]) * (0.25, 0.85, 0.18))
+    center = whole.corners.mean(1)
+    keep = np.ones(len(center), dtype=bool)
     for _ in range(10):
-        keep &= np.linalg.norm(center - center[rng.integers(len(faces))], axis=1) > rng.uniform(0.03, 0.06)
-    return Mesh(vertices=vertices, faces=faces[keep])
+        keep &= np.linalg.norm(center - center[rng.integers(len(center))], axis=1) > rng.uniform(0.03, 0.06)
+    return Mesh(vertices=whole.vertices, faces=whole.faces[keep]), whole
 
 
 def dense_libigl(scan: Mesh, resolution: int) -> Mesh:
@@ -74,8 +126,8 @@ def dense_libigl(scan: Mesh, resolution: int) -> Mesh:
     shape = np.ceil((high - low) / cell).astype(int) + 7
     index = np.stack(np.meshgrid(*(np.arange(n) for n in shape[::-1]), indexing="ij"), -1).reshape(-1, 3)[:, ::-1]
     points = np.ascontiguousarray(low + cell * (index - 3))
-    field = igl.signed_distance(points, scan.vertices, scan.faces, igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER)[0]
-    vertices, faces, _ = igl.marching_cubes(field, points, *shape.tolist(), 0.0)
+    values = igl.signed_distance(points, scan.vertices, scan.faces, igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER)[0]
+    vertices, faces, _ = igl.marching_cubes(values, points, *shape.tolist(), 0.0)
     return Mesh(vertices=vertices, faces=faces)
 
 
@@ -90,78 +142,274 @@ def poisson(scan: Mesh, resolution: int) -> Mesh:
     return Mesh(vertices=np.asarray(mesh.vertices), faces=np.asarray(mesh.triangles))
 
 
-def error_mm(scan: Mesh, mesh: Mesh, rng: np.random.Generator) -> str:
-    """Mean and 99th percentile of distances from points on the scan to ``mesh``."""
-    points, _ = sample_surface(scan.vertices, scan.faces, 50_000, rng)
+def errors_mm(vertices: np.ndarray, faces: np.ndarray, mesh: Mesh) -> str:
+    """Mean and 99th percentile of distances from points on a surface to ``mesh``."""
+    points, _ = sample_surface(vertices, faces, 100_000, np.random.default_rng(0))
     gap = 1e3 * SurfaceDistance(mesh.vertices, mesh.faces).closest(points).distance
-    return f"mean {gap.mean():.3f} p99 {np.quantile(gap, 0.99):.3f} mm"
+    return f"mean {gap.mean():.4f} p99 {np.quantile(gap, 0.99):.3f} mm"
 
 
-def show(name: str, run: Timed, scan: Mesh, reference: Timed | None, rng: np.random.Generator) -> None:
-    """Print one row."""
-    mesh = run.answer.mesh if isinstance(run.answer, WatertightResult) else run.answer
-    assert isinstance(mesh, Mesh)
-    ratio = "" if reference is None else f" | {run.cpu / reference.cpu:6.1f}x our CPU"
-    problem = closedness_problem(mesh)
-    state = "closed" if problem is None else f"NOT closed: {problem}"
-    print(f"{name:24} {run.cpu:7.2f} s CPU {run.wall:7.2f} s wall | {error_mm(scan, mesh, rng)} | {state}{ratio}")
-
-
-def compare_closing(scan: Mesh, repeats: int, dense_resolution: int, rng: np.random.Generator) -> None:
+def compare_closing(scan: Mesh, arguments: argparse.Namespace) -> None:
     """Closing at several resolutions, against dense libigl and Poisson."""
     clean = mend(scan)
     mended = Mesh(vertices=clean.vertices, faces=clean.faces)
-    for resolution in dict.fromkeys((dense_resolution, 256, 512)):
-        ours = timed(lambda r=resolution: make_watertight(scan, resolution=r), repeats)
-        show(f"ours {resolution}", ours, mended, None, rng)
-        show(f"poisson {resolution}", timed(lambda r=resolution: poisson(mended, r), 1), mended, ours, rng)
-        if resolution == dense_resolution:
-            show(
-                f"dense libigl {resolution}", timed(lambda r=resolution: dense_libigl(mended, r), 1), mended, ours, rng
-            )
+    for resolution in arguments.resolutions:
+        calls: dict[str, Callable[[], object]] = {"ours": lambda r=resolution: make_watertight(scan, resolution=r)}
+        if not arguments.skip_poisson and resolution <= 512:
+            calls["poisson"] = lambda r=resolution: poisson(mended, r)
+        runs = interleaved(calls, arguments.repeats)
+        if arguments.dense and resolution == 256:
+            runs |= interleaved({"dense libigl": lambda: dense_libigl(mended, 256)}, 1)
+        for name, run in runs.items():
+            mesh = run.answer.mesh if isinstance(run.answer, WatertightResult) else run.answer
+            problem = closedness_problem(mesh)
+            state = "closed" if problem is None else f"NOT closed: {problem}"
+            against = "" if name == "ours" else f" | {ratio(runs['ours'], run)}"
+            gap = errors_mm(mended.vertices, mended.faces, mesh)
+            print(f"  {name:13}{resolution:5} {run} | {gap} | {state}{against}")
 
 
-def compare_labels(scan: Mesh, repeats: int, rng: np.random.Generator) -> None:
-    """Signed distances: time against libigl, signs against exact winding numbers, error on the scan."""
-    result = make_watertight(scan, resolution=256)
-    mended = result.scan
+def compare_sides(scan: Mesh) -> None:
+    """How often the winding number is asked, and whether the counted sides are those of a full evaluation."""
+    mended = mend(scan)
+    low, high = mended.vertices.min(0) + 1e-3, mended.vertices.max(0) + 1e-3
+    lattice = Lattice.around(low, high, cell_m=float((high - low).max()) / 512, padding_cells=8)
+    sides = ScanSides(lattice, mended)
+    keys = np.unique(sides.crossed_cells()[:, None] + lattice.corner_offsets)
+    runs = interleaved(
+        {
+            "counted": lambda: ScanSides(lattice, mended).winding_at(keys),
+            "asked": lambda: mended.winding.at(lattice.points(keys), is_sorted=True),
+        },
+        2,
+    )
+    ours, full = runs["counted"].answer, runs["asked"].answer
+    sides.winding_at(keys)
+    rows = np.flatnonzero((ours > INSIDE) != (full > INSIDE))
+    exact = np.asarray(igl.winding_number(mended.vertices, mended.faces, lattice.points(keys[rows])))
+    wrong = ((ours[rows] > INSIDE) != (exact > INSIDE)) & (np.abs(exact - INSIDE) > 0.01)
+    print(
+        f"  sides of {len(keys)} points at 512: asked {sides.num_asked} "
+        f"({len(keys) / max(sides.num_asked, 1):.1f}x fewer), {ratio(runs['counted'], runs['asked'])} less time; "
+        f"{len(rows)} differ from libigl's tree, "
+        f"{int(wrong.sum())} from the exact number"
+    )
+
+
+def compare_labels(scan: Mesh, whole: Mesh, repeats: int) -> None:
+    """Signed distances: time against libigl, signs, distances, error on the scan."""
+    result = make_watertight(scan, resolution=512)
+    mended, rng = result.scan, np.random.default_rng(1)
     surface, _ = sample_surface(mended.vertices, mended.faces, NUM_LABELS, rng)
     points = surface + rng.normal(0, SIGMA_M, surface.shape)
-    ours = timed(lambda: ScanField(result).signed_distance(points).sdf, repeats)
     kind = igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER
-    theirs = timed(lambda: igl.signed_distance(points, mended.vertices, mended.faces, kind)[0], repeats)
-    exact = igl.winding_number(mended.vertices, mended.faces, points[:4000]) if len(mended.faces) < 4e5 else None
-    print(
-        f"{NUM_LABELS} labels: ours {ours.cpu:.2f} s CPU, libigl {theirs.cpu:.2f} s CPU: {theirs.cpu / ours.cpu:.1f}x"
+    runs = interleaved(
+        {
+            "fresh": lambda: ScanField(replace(result, scan=replace(mended))).signed_distance(points),
+            "reused": lambda: ScanField(result).signed_distance(points),
+            "libigl": lambda: igl.signed_distance(points, mended.vertices, mended.faces, kind)[0],
+        },
+        repeats,
     )
-    print(f"signs that differ from libigl's: {int(((ours.answer < 0) != (theirs.answer < 0)).sum())}")  # type: ignore[operator]
-    if exact is not None:
-        clear = np.abs(exact - 0.5) > 0.01
-        wrong = ((ours.answer[:4000] < 0) != (exact > 0.5)) & clear  # type: ignore[index]
-        print(f"signs against exact winding numbers, |w - 0.5| > 0.01: {int(wrong.sum())} of {int(clear.sum())} differ")
-    on_surface = 1e3 * np.abs(ScanField(result).signed_distance(surface).sdf).mean()
-    print(f"labels of points on the scanned surface: mean {on_surface:.4f} mm")
+    ours, theirs = runs["reused"].answer.sdf, runs["libigl"].answer
+    print(f"  {NUM_LABELS} labels: libigl {runs['libigl']}; ours, all trees built: {runs['fresh']}")
+    reused = ratio(runs["reused"], runs["libigl"])
+    print(f"    {ratio(runs['fresh'], runs['libigl'])}; with closing's tree reused {reused}")
+    few = slice(None, None, 6)
+    exact = np.asarray(igl.winding_number(mended.vertices, mended.faces, points[few]))
+    clear = np.abs(exact - INSIDE) > 0.01
+    squared = igl.point_mesh_squared_distance(points[few], result.labels.vertices, result.labels.faces)[0]
+    print(
+        f"    signs unlike libigl's: {int(((ours < 0) != (theirs < 0)).sum())}; "
+        f"unlike the exact winding number's where |w - 0.5| > 0.01: "
+        f"{int((((ours[few] < 0) != (exact > INSIDE)) & clear).sum())} of {int(clear.sum())}; "
+        f"distances within {np.abs(np.abs(ours[few]) - np.sqrt(squared)).max():.1e} m of libigl's in double"
+    )
+    truth = WindingNumber(whole.vertices, whole.faces).at(points) > INSIDE
+    rims = mended.vertices[mended.faces[mended.is_rim.any(1)].ravel()]
+    away = np.linalg.norm(points[:, None] - rims[:: max(1, len(rims) // 400)], axis=2).min(1) > AWAY_M
+    on_scan = 1e3 * np.abs(ScanField(result).signed_distance(surface).sdf)
+    print(
+        f"    labels on the scanned surface: mean {on_scan.mean():.5f} mm; wrong signs {100 * AWAY_M:.0f} cm away from "
+        f"holes: {100 * ((ours < 0) != truth)[away].mean():.3f} % of {int(away.sum())}"
+    )
+
+
+def close_files(paths: list[Path]) -> None:
+    """Real files, scaled to one size."""
+    for path in (p for given in paths for p in (sorted(given.iterdir()) if given.is_dir() else [given])):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        run = Timed()
+        try:
+            scan = load_mesh(path)
+            scan = scan.scaled(FILE_SIZE_M / np.ptp(scan.vertices[scan.faces].reshape(-1, 3), axis=0).max())
+            run.run(lambda s=scan: make_watertight(s, resolution=512))
+        except AnimRealError as error:
+            print(f"  {path.name:24} refused: {error}")
+            continue
+        result, found = run.answer, run.answer.report.inspection
+        own = result.labels.faces[~result.labels.is_patch]
+        to_scan = result.report.mesh_to_scan
+        print(
+            f"  {path.name:24} {len(scan.faces):6} faces, {run.cpu[0]:5.2f} s CPU | to the scan {to_scan} | "
+            f"from it {errors_mm(result.labels.vertices, own, result.mesh)} | {result.report.num_holes} holes, "
+            f"{100 * result.report.invented_share:.1f} % invented, {found.num_pieces} pieces, {state_of(result)}"
+        )
+
+
+def state_of(result: WatertightResult) -> str:
+    """What is wrong with a result, by independent checks; "sound" if nothing."""
+    problem = closedness_problem(result.mesh)
+    if problem is None and not np.asarray(igl.is_vertex_manifold(result.mesh.faces)).all():
+        problem = "a vertex is not manifold"
+    if problem is None and result.mesh.face_areas.min() < 1e-6 * result.report.cell_m**2:
+        problem = "a face has no area"
+    return problem or "sound"
+
+
+def many(count: int, resolution: int) -> None:
+    """Raw scans with about half of all faults each: procedural shapes, and every fifth from the virtual studio."""
+    sys.path.insert(0, str(ROOT))
+    from tests.meshes.raw_scans import raw_scan
+
+    states: Counter[str] = Counter()
+    missed, gaps, start = [], [], time.perf_counter()
+    for seed in range(count):
+        studio = seed % 5 == 4
+        scan, solids = (studio_scan(seed), ()) if studio else (raw_scan(seed).scan, raw_scan(seed).solids)
+        try:
+            result = make_watertight(scan, resolution=resolution)
+        except AnimRealError as error:
+            states[f"refused: {error}"] += 1
+            continue
+        states[state_of(result)] += 1
+        gaps.append(result.report.mesh_to_scan.mean_m / result.report.cell_m)
+        if solids:
+            missed.append(missed_share(result.mesh, solids))
+    print(f"  {count} raw scans at {resolution}, {time.perf_counter() - start:.0f} s: {dict(states)}")
+    print(f"  mean distance to the scan, cells: median {np.median(gaps):.3f}, worst {max(gaps):.3f}")
+    print(f"  inside of the clean solids that was lost: median {np.median(missed):.2%}, worst {max(missed):.2%}")
+
+
+def missed_share(mesh: Mesh, solids: tuple[Mesh, ...]) -> float:
+    """Share of the solids' inside that a mesh leaves outside, at random points."""
+    points = np.random.default_rng(0).uniform(mesh.vertices.min(0), mesh.vertices.max(0), (6000, 3))
+    truth = np.zeros(len(points), dtype=bool)
+    for solid in solids:
+        truth |= WindingNumber(solid.vertices, solid.faces).at(points) > INSIDE
+    ours = WindingNumber(mesh.vertices, mesh.faces).at(points) > INSIDE
+    return float((truth & ~ours).sum() / truth.sum())
+
+
+def studio_scan(seed: int) -> Mesh:
+    """A raw scan of the virtual studio: a dressed performer, seen by its scanner."""
+    from anim_real.studio.bodies import ACTIONS, make_performer
+    from anim_real.studio.scanner import ScanFaults, raw_scan, scanner_cameras
+
+    performer = make_performer(seed)
+    rng = np.random.default_rng(seed)
+    body = performer.pose(sorted(ACTIONS)[seed % len(ACTIONS)], float(rng.uniform(0, 3)))
+    return raw_scan(body, scanner_cameras(1.0), ScanFaults(), rng, ir_albedo=performer.ir_albedo)
+
+
+def subdivided(mesh: Mesh) -> Mesh:
+    """Every face cut in four, whatever its edges share (libigl's ``upsample`` tears faces at non-manifold edges)."""
+    faces, count = mesh.faces, len(mesh.vertices)
+    edges = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2), axis=1)
+    pairs, place = np.unique(edges[:, 0] * count + edges[:, 1], return_inverse=True)
+    middles = mesh.vertices[np.stack([pairs // count, pairs % count], 1)].mean(1)
+    (a, b, c), (ab, bc, ca) = faces.T, count + place.reshape(-1, 3).T
+    corners = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return Mesh(
+        vertices=np.concatenate([mesh.vertices, middles]),
+        faces=np.concatenate([np.stack(corner, 1) for corner in corners]),
+    )
+
+
+def compare_marching(repeats: int) -> None:
+    """Extraction alone: sparse cells against the dense field."""
+    import open3d as o3d
+
+    for size in (128, 256):
+        axis = np.linspace(-1, 1, size)
+        x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+        values = np.sqrt(x**2 + y**2 + z**2) - 0.8 + 0.03 * np.sin(9 * x) * np.sin(8 * y) * np.sin(7 * z)
+        values[values == 0] = 1e-9
+        lattice = Lattice(origin=np.full(3, -1.0), cell_m=2 / (size - 1), shape=(size, size, size))
+        inside = values < 0
+        corner = [
+            inside[i : size - 1 + i, j : size - 1 + j, k : size - 1 + k] for k in (0, 1) for j in (0, 1) for i in (0, 1)
+        ]
+        mixed = np.argwhere(np.any(corner, axis=0) & ~np.all(corner, axis=0))
+        cells = lattice.keys(mixed)
+        local = np.stack([values[tuple((mixed + np.array([c & 1, c >> 1 & 1, c >> 2 & 1])).T)] for c in range(8)], 1)
+        points = np.stack([x, y, z], -1).transpose(2, 1, 0, 3).reshape(-1, 3)
+        flat = np.ascontiguousarray(values.transpose(2, 1, 0)).ravel()
+        volume = o3d.core.Tensor(np.ascontiguousarray(values.transpose(2, 1, 0), dtype=np.float32))
+        runs = interleaved(
+            {
+                "ours, sparse": lambda a=(lattice, cells, local): march(*a),
+                "Open3D flying edges": lambda v=volume: o3d.t.geometry.TriangleMesh.create_isosurfaces(v, [0.0]),
+                "libigl": lambda a=(flat, points, size): igl.marching_cubes(a[0], a[1], a[2], a[2], a[2], 0.0),
+            },
+            repeats,
+        )
+        for name, run in runs.items():
+            print(f"  {name:20} {size}^3, {len(cells)} mixed cells: {run} | {ratio(runs['ours, sparse'], run)}")
+
+
+def peak_memory(num_faces: int) -> None:
+    """Peak resident memory of this process for one closing at 512; the mesh and the imports are part of it."""
+    scan, _ = figure(num_faces, np.random.default_rng(0))
+    make_watertight(figure(2000, np.random.default_rng(0))[0], resolution=32)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    run = Timed()
+    run.run(lambda: make_watertight(scan, resolution=512).report)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"  {len(scan.faces)} faces at 512: peak {peak:.2f} GiB, {before:.2f} GiB of it before closing began; {run}")
 
 
 def main() -> None:
     """Run the comparisons and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scan", nargs="?", type=Path, help="mesh file; default: a procedural figure")
-    parser.add_argument("--unit", choices=METRES_PER_UNIT, default="m")
-    parser.add_argument("--subdivisions", type=int, default=6, help="6: 80k faces, 7: 330k")
-    parser.add_argument("--dense-resolution", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--faces", type=int, nargs="*", default=[40_000, 200_000], help="sizes of the figure")
+    parser.add_argument("--resolutions", type=int, nargs="*", default=[256, 512])
+    parser.add_argument("--studio", type=int, help="how often to subdivide a studio scan of 27k faces")
+    parser.add_argument("--dense", action="store_true", help="run the dense libigl field at 256")
+    parser.add_argument("--skip-poisson", action="store_true")
+    parser.add_argument("--files", type=Path, nargs="*", default=[])
+    parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--many-resolution", type=int, default=128)
+    parser.add_argument("--peak", type=int, default=0, help="number of faces")
+    parser.add_argument("--marching", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng = np.random.default_rng(arguments.seed)
-    if arguments.scan is None:
-        scan = figure(arguments.subdivisions, rng)
+    if arguments.peak:
+        peak_memory(arguments.peak)
+        return
+    make_watertight(figure(5000, np.random.default_rng(0))[0], resolution=32)  # imports and first-use costs
+    if arguments.many:
+        many(arguments.many, arguments.many_resolution)
+    elif arguments.files:
+        close_files(arguments.files)
+    elif arguments.marching:
+        compare_marching(arguments.repeats)
+    elif arguments.studio is not None:
+        scan = studio_scan(STUDIO_SEED)
+        for _ in range(arguments.studio):
+            scan = subdivided(scan)
+        print(f"studio scan of {len(scan.faces)} faces")
+        compare_closing(scan, arguments)
+        compare_sides(scan)
     else:
-        scan = load_mesh(arguments.scan).scaled(METRES_PER_UNIT[arguments.unit])
-    make_watertight(scan, resolution=32)  # imports and first-use costs
-    print(f"scan: {len(scan.faces)} faces")
-    compare_closing(scan, arguments.repeats, arguments.dense_resolution, rng)
-    compare_labels(scan, arguments.repeats, rng)
+        for num_faces in arguments.faces:
+            scan, whole = figure(num_faces, np.random.default_rng(arguments.seed))
+            print(f"figure of {len(scan.faces)} faces")
+            compare_closing(scan, arguments)
+            compare_sides(scan)
+            compare_labels(scan, whole, arguments.repeats)
 
 
 if __name__ == "__main__":

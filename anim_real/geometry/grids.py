@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -88,6 +89,69 @@ def unique_keys(keys: Keys) -> Keys:
     """Sorted distinct keys of any shape; several times faster than ``np.unique``, which hashes integers."""
     ordered = np.sort(keys, axis=None)
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+class KeyTable:
+    """Numbers keys >= 0 as 0, 1, 2, ... in the order in which they first appear (hashing with open addressing)."""
+
+    def __init__(self, expected: int = 1024) -> None:
+        self._slots = _empty_slots(1 << max(10, (2 * expected - 1).bit_length()))
+        self._keys = np.empty(len(self._slots) // 2, dtype=np.int64)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def keys(self) -> Keys:
+        """(N,) the keys, in the order of their numbers."""
+        return self._keys[: self._count]
+
+    def add(self, keys: Keys) -> NDArray[np.int64]:
+        """Numbers of keys of any shape; unknown ones are appended."""
+        flat = np.ascontiguousarray(keys).ravel()
+        numbers = np.empty(len(flat), dtype=np.int64)
+        done = 0
+        while True:
+            done, self._count = _add_keys(self._slots, self._keys, self._count, flat, numbers, done)
+            if done == len(flat):
+                return numbers.reshape(keys.shape)
+            self._grow()
+
+    def _grow(self) -> None:
+        known = self.keys
+        self._slots = _empty_slots(2 * len(self._slots))
+        self._keys = np.empty(len(self._slots) // 2, dtype=np.int64)
+        _add_keys(self._slots, self._keys, 0, known, np.empty(len(known), dtype=np.int64), 0)
+
+
+def _empty_slots(count: int) -> NDArray[np.int64]:
+    """(count, 2) slots of key and number; count is a power of 2."""
+    return np.full((count, 2), -1, dtype=np.int64)
+
+
+@numba.njit(cache=True)
+def _add_keys(
+    slots: NDArray[np.int64], table: Keys, count: int, keys: Keys, numbers: NDArray[np.int64], start: int
+) -> tuple[int, int]:
+    """Number keys from ``start`` on; stops early when the table is full. Returns how far it came and the count."""
+    mask = len(slots) - 1
+    for i in range(start, len(keys)):
+        key = keys[i]
+        # the multiplier is 2^64 / the golden ratio; runs of four neighbours share a cache line
+        mixed = (np.uint64(key >> 2) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)
+        slot = (np.int64(mixed << np.uint64(2)) | (key & 3)) & mask
+        while slots[slot, 0] >= 0 and slots[slot, 0] != key:
+            slot = (slot + 1) & mask
+        if slots[slot, 0] < 0:
+            if count == len(table):
+                return i, count
+            slots[slot, 0] = key
+            slots[slot, 1] = count
+            table[count] = key
+            count += 1
+        numbers[i] = slots[slot, 1]
+    return len(keys), count
 
 
 def morton_order(points: ArrayLike) -> NDArray[np.int64]:

@@ -1,31 +1,39 @@
-"""The closed surface of a mended scan: field on the narrow band, zero surface, outer components.
+"""The closed surface of a mended scan: sides on the narrow band, crossings as vertices, outer components.
 
-The field is (0.5 - w)·d, saturated so that it is plain signed distance where the scan alone decides: zero
-exactly on the scan and, over holes, where w = 0.5. (Compare libigl's (1 - 2w)·d: right for remeshing,
-wrong as a label.) Inner shells, such as a body under clothes, lie where w > 0.5 on both sides and vanish.
+The surface separates the lattice points with winding number above 0.5 from the others. Where a lattice edge
+between them crosses the scan, the vertex is that crossing, exactly; over holes it is where the winding number
+is 0.5. So vertices stay on their lattice edges, nothing folds over, and no distance is needed. Creases get
+vertices of their own (``creases``). Inner shells, such as a body under clothes, lie where w > 0.5 on both sides and
+vanish.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.errors import DataError
 from anim_real.geometry.distances import SurfaceDistance
-from anim_real.geometry.grids import Lattice, unique_keys
+from anim_real.geometry.grids import Lattice
+from anim_real.geometry.triangles import cut_fine
 from anim_real.meshes.band import NOTHING_INSIDE, Band, grow_band
+from anim_real.meshes.creases import sharpen
 from anim_real.meshes.inspect import MendedScan
-from anim_real.meshes.marching import march
-from anim_real.meshes.surface import Outer, cut_fine, outer_components
-from anim_real.meshes.winding import DECIDED, INSIDE, WindingNumber
+from anim_real.meshes.marching import CrossedEdges, crossed_edges
+from anim_real.meshes.signs import ScanSides
+from anim_real.meshes.surface import Outer, outer_components
+from anim_real.meshes.winding import INSIDE
 
 Array = NDArray[np.float64]
 _MIN_VOLUME_SHARE = 1e-3  # smaller separate components are debris
 _PADDING_SHARE = 0.5  # of the resolution, around the box; unused cells cost nothing
-_SEED_SPACING_CELLS = 1.6  # triangles are cut finer than this to find most of the cells they pass through
-_MIN_FIELD_CELLS = 0.02  # keeps vertices off lattice points, so that no face degenerates
+_OFFSET_CELLS = (0.137, 0.219, 0.331)  # keeps lattice planes off the box's sides, where flat parts would lie in them
+_MIN_SHARE = 0.005  # keeps vertices off lattice points, so that no face degenerates
+_NUM_PIECES = 20_000  # of the scan, about, that its report is measured at
+_PIECE_CELLS = 1.6
 _OVERLAP = 1.3  # winding numbers above this mean that shells overlap
 
 
@@ -39,9 +47,10 @@ class Closing:
         resolution: cells along the scan's longest side.
         outer_faces: (O,) the scan's faces that have inside on one side only.
         surface: nearest-point queries on those; its face f is ``outer_faces[f]``.
-        outer: the extracted surface, vertices within a cell of the scan or over its holes.
-        pieces: (T, 3, 3) the outer scan faces cut to the size of cells, for evaluation.
-        num_evaluations: winding numbers evaluated on the lattice.
+        outer: the extracted surface: vertices on the scan, or over its holes.
+        vertex_face: (V,) face of ``scan`` that each vertex lies on; -1 over holes.
+        pieces: (T, 3, 3) small triangles of the outer scan faces, evenly taken, for evaluation.
+        num_evaluations: winding numbers asked on the lattice.
     """
 
     scan: MendedScan
@@ -50,6 +59,7 @@ class Closing:
     outer_faces: NDArray[np.int64]
     surface: SurfaceDistance
     outer: Outer
+    vertex_face: NDArray[np.int64]
     pieces: Array
     num_evaluations: int
 
@@ -61,48 +71,109 @@ def close_scan(scan: MendedScan, resolution: int) -> Closing:
         DataError: nothing is enclosed, or the surface does not close near the scan.
     """
     cell_m = scan.inspection.extent / resolution
-    low, high = scan.vertices.min(0), scan.vertices.max(0)
-    padding = 8 + round(_PADDING_SHARE * resolution)
-    lattice = Lattice.around(low, high, cell_m=cell_m, padding_cells=padding)
-    pieces, source = cut_fine(scan.vertices, scan.faces, _SEED_SPACING_CELLS * cell_m)
-    seeds = unique_keys(lattice.cells_of(np.concatenate([scan.vertices, pieces.mean(1)])))
-    winding = WindingNumber(scan.vertices, scan.faces)
-    band = grow_band(lattice, seeds, lambda keys: winding.near_levels(lattice.points(keys), is_sorted=True), INSIDE)
-    is_outer = _outer_faces(scan, winding, band, cell_m)
+    offset = cell_m * np.array(_OFFSET_CELLS)
+    lattice = Lattice.around(
+        scan.vertices.min(0) + offset,
+        scan.vertices.max(0) + offset,
+        cell_m=cell_m,
+        padding_cells=8 + round(_PADDING_SHARE * resolution),
+    )
+    sides = ScanSides(lattice, scan)
+    rims = scan.vertices[scan.faces[scan.is_rim.any(1)].ravel()]
+    seeds = np.concatenate([sides.crossed_cells(), lattice.cells_of(rims)])
+    band = grow_band(lattice, seeds, sides.winding_at, INSIDE)
+    edges = crossed_edges(band.pattern, band.corners, len(band.keys))
+    is_outer = _outer_faces(scan, band, cell_m)
     surface = SurfaceDistance(scan.vertices, scan.faces[is_outer])
+    vertices, vertex_face = _vertices(lattice, band, edges, sides, scan)
+    vertices, faces, source = sharpen(
+        lattice.points(band.cells),
+        cell_m,
+        band.pattern,
+        edges,
+        vertices,
+        _normals(scan.vertices, scan.faces, vertex_face),
+        surface,
+    )
+    outer = outer_components(vertices, faces, _MIN_VOLUME_SHARE)
+    if outer.num_components == 0:
+        raise DataError("encloses nothing", where="mesh", fix=NOTHING_INSIDE)
     return Closing(
         scan=scan,
         cell_m=cell_m,
         resolution=resolution,
         outer_faces=np.flatnonzero(is_outer),
         surface=surface,
-        outer=_extract(lattice, band, surface),
-        pieces=pieces[is_outer[source]],
-        num_evaluations=band.num_evaluations,
+        outer=outer,
+        vertex_face=vertex_face[source[outer.source]],
+        pieces=_pieces(scan, np.flatnonzero(is_outer), cell_m),
+        num_evaluations=sides.num_asked,
     )
 
 
-def _extract(lattice: Lattice, band: Band, surface: SurfaceDistance) -> Outer:
-    """The outer zero surface of the field on the band."""
-    distance = surface.closest(lattice.points(band.keys)).distance
-    share = np.minimum(np.abs(band.winding - INSIDE) / DECIDED, 1.0)  # 1 where the scan alone decides
-    field = np.maximum(share * distance, _MIN_FIELD_CELLS * lattice.cell_m)
-    vertices, faces = march(lattice, band.cells, np.where(band.winding > INSIDE, -field, field)[band.corners])
-    outer = outer_components(vertices, faces, _MIN_VOLUME_SHARE)
-    if outer.num_components == 0:
-        raise DataError("encloses nothing", where="mesh", fix=NOTHING_INSIDE)
-    return outer
+def _vertices(
+    lattice: Lattice, band: Band, edges: CrossedEdges, sides: ScanSides, scan: MendedScan
+) -> tuple[Array, NDArray[np.int64]]:
+    """Position (E, 3) of the vertex on every crossed edge, and the (E,) scan face it lies on or -1."""
+    low, ends = band.keys[edges.ends[:, 0]], band.winding[edges.ends]
+    share, face = sides.scan_on(low, edges.axis, ends)
+    vertices = lattice.points(low)
+    over_hole = np.flatnonzero(face < 0)
+    if len(over_hole):
+        along = edges.axis[over_hole]
+        share[over_hole] = _level_share(scan, vertices[over_hole], along, lattice.cell_m, ends[over_hole])
+    vertices[np.arange(len(low)), edges.axis] += lattice.cell_m * np.clip(share, _MIN_SHARE, 1.0 - _MIN_SHARE)
+    return vertices, face
 
 
-def _outer_faces(scan: MendedScan, winding: WindingNumber, band: Band, cell_m: float) -> NDArray[np.bool_]:
+def _level_share(scan: MendedScan, start: Array, axis: NDArray[np.int8], cell_m: float, ends: Array) -> Array:
+    """Where (N,) on edges the winding number is 0.5, given its values (N, 2) at their ends: two secant steps."""
+    rows = np.arange(len(start))
+    excess = ends - INSIDE
+    share = excess[:, 0] / (excess[:, 0] - excess[:, 1])
+    middle = start.copy()
+    middle[rows, axis] += cell_m * share
+    between = scan.winding.at(middle) - INSIDE
+    is_beyond = (between > 0) == (excess[:, 0] > 0)  # the level lies on the far side of the first guess
+    near = np.where(is_beyond, between, excess[:, 0])
+    far = np.where(is_beyond, excess[:, 1], between)
+    first, last = np.where(is_beyond, share, 0.0), np.where(is_beyond, 1.0, share)
+    return first + (last - first) * near / np.where(near == far, 1.0, near - far)
+
+
+def _outer_faces(scan: MendedScan, band: Band, cell_m: float) -> NDArray[np.bool_]:
     """(F,) faces with inside on one side only; all of them unless the band met overlapping shells."""
-    if band.peak < _OVERLAP:
+    if band.winding.max() < _OVERLAP:
         return np.ones(len(scan.faces), dtype=bool)
     corners = scan.vertices[scan.faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normal, axis=1)
     step = np.minimum(1e-3 * np.sqrt(length), 1e-2 * cell_m)
     points = corners.mean(1) + normal * (step / np.maximum(length, 1e-300))[:, None]
-    front = winding.near_levels(points, (INSIDE, INSIDE - 1.0))
+    front = scan.winding.near_levels(points, (INSIDE, INSIDE - 1.0))
     is_outer = (front <= INSIDE) & (front > INSIDE - 1.0)
     return is_outer if is_outer.any() else np.ones(len(scan.faces), dtype=bool)
+
+
+def _pieces(scan: MendedScan, outer_faces: NDArray[np.int64], cell_m: float) -> Array:
+    """Every n-th outer face, cut to about the size of cells."""
+    rows = outer_faces[:: max(1, len(outer_faces) // _NUM_PIECES)]
+    corners = scan.vertices[scan.faces[rows]]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
+    return cut_fine(corners, max(_PIECE_CELLS * cell_m, 2.0 * float(np.sqrt(area / _NUM_PIECES))))
+
+
+@numba.njit(cache=True)
+def _normals(vertices: Array, faces: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+    """(R, 3) unit normals of faces ``rows`` (R,), zero where a row is -1."""
+    normals = np.zeros((len(rows), 3))
+    for i in range(len(rows)):
+        if rows[i] < 0:
+            continue
+        a, b, c = faces[rows[i], 0], faces[rows[i], 1], faces[rows[i], 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(x * x + y * y + z * z)
+        normals[i, 0], normals[i, 1], normals[i, 2] = x / length, y / length, z / length
+    return normals

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from anim_real.geometry.edges import edge_order
 
 Faces = NDArray[np.int64]
 
@@ -34,15 +37,14 @@ class EdgeTable:
         """Build the table of faces (F, 3)."""
         start, end = np.roll(faces, -1, axis=1).ravel(), np.roll(faces, -2, axis=1).ravel()
         low, high = np.minimum(start, end), np.maximum(start, end)
-        key = low * num_vertices + high
-        order = np.argsort(key, kind="stable")
-        ordered = key[order]
+        order = edge_order(start, end, num_vertices)
+        ordered = (low * num_vertices + high)[order]
         first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         count = np.diff(np.append(first, len(ordered)))
         twice = first[count == 2]
         one, other = order[twice], order[twice + 1]
         rows = order[first[count == 1]]
-        is_rim = np.zeros(len(key), dtype=bool)
+        is_rim = np.zeros(len(order), dtype=bool)
         is_rim[rows] = True
         rim = np.stack([low[rows], high[rows], high[rows]], 1)
         return cls(
@@ -57,20 +59,47 @@ class EdgeTable:
 
 def linked(pairs: Faces, count: int) -> tuple[int, NDArray[np.int64]]:
     """Connected components of ``count`` nodes joined by pairs (P, 2): their number and each node's label."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    weights = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_matrix((weights, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    number, label = connected_components(graph, directed=False)
-    return int(number), label
+    return _label(_joined(pairs, count))
 
 
 def face_pieces(faces: Faces, num_vertices: int) -> tuple[int, NDArray[np.int64]]:
     """Number of connected pieces (through shared vertices), and the (F,) piece of every face."""
-    number, label = linked(np.concatenate([faces[:, :2], faces[:, 1:]]), num_vertices)
+    number, label = _label(_joined(faces, num_vertices))
     used, piece = compact(label[faces[:, 0]], number)
     return len(used), piece
+
+
+@numba.njit(cache=True)
+def _joined(groups: Faces, count: int) -> Faces:
+    """(count,) parent of every node, after joining the nodes of each group (G, K): union-find with path halving."""
+    parent = np.arange(count)
+    for g in range(len(groups)):
+        root = groups[g, 0]
+        while parent[root] != root:
+            parent[root] = parent[parent[root]]
+            root = parent[root]
+        for k in range(1, groups.shape[1]):
+            other = groups[g, k]
+            while parent[other] != other:
+                parent[other] = parent[parent[other]]
+                other = parent[other]
+            if other < root:  # the smallest node is the root: labels do not depend on the order of the groups
+                root, other = other, root
+            parent[other] = root
+    return parent
+
+
+@numba.njit(cache=True)
+def _label(parent: Faces) -> tuple[int, Faces]:
+    """Number of roots, and the label of every node's root."""
+    label, number = np.empty(len(parent), np.int64), 0
+    for node in range(len(parent)):
+        if parent[node] == node:
+            label[node] = number
+            number += 1
+        else:
+            label[node] = label[parent[node]]  # parents are smaller than their nodes
+    return number, label
 
 
 def compact(numbers: NDArray[np.int64], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

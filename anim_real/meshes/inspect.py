@@ -8,6 +8,7 @@ them is the field's job (``watertight``). Units do not matter here, except for t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from anim_real.geometry.distances import SurfaceDistance
 from anim_real.mesh import Mesh
 from anim_real.meshes.connectivity import EdgeTable, compact, face_pieces
 from anim_real.meshes.orientation import patches_to_turn
+from anim_real.meshes.rims import Rims, close_with_cones
+from anim_real.meshes.winding import WindingNumber
 
 Array = NDArray[np.float64]
 _MERGE_BITS = 21  # positions are merged on a grid of extent / 2^21: 1 micrometre for a person
@@ -77,6 +80,16 @@ class MendedScan:
     source_face: NDArray[np.int64]
     is_rim: NDArray[np.bool_]
     inspection: Inspection
+
+    @cached_property
+    def winding(self) -> WindingNumber:
+        """Winding-number queries of the faces; the tree is built when first asked for."""
+        return WindingNumber(self.vertices, self.faces)
+
+    @cached_property
+    def rims(self) -> Rims:
+        """The rims of the faces, and the cones that would close them."""
+        return close_with_cones(self.vertices, self.faces)
 
 
 def mend(scan: Mesh) -> MendedScan:

@@ -13,14 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.geometry.grids import CORNERS, Lattice, unique_keys
+from anim_real.geometry.grids import CORNERS, KeyTable, Lattice
 
 Array = NDArray[np.float64]
 # Cube edges as (axis, lower corner): edge e joins corner EDGES[e][1] to that corner + 1 along the axis.
 EDGES = tuple((axis, corner) for axis in range(3) for corner in range(8) if not corner >> axis & 1)
+_EDGE_AXIS = np.array([axis for axis, _ in EDGES])
+_EDGE_LOW = np.array([corner for _, corner in EDGES])
 _EDGE_OF_CORNERS = {frozenset((corner, corner | 1 << axis)): e for e, (axis, corner) in enumerate(EDGES)}
 
 
@@ -43,7 +46,7 @@ def case_table() -> CaseTable:
     triangles: list[tuple[int, int, int]] = []
     start = [0]
     for pattern in range(256):
-        for loop in _loops(pattern):
+        for loop in loops_of(pattern):
             cut = _cut(loop)
             assert cut is not None, f"pattern {pattern} has a loop that cannot be cut"
             triangles += cut
@@ -62,8 +65,8 @@ def _cube_faces() -> list[tuple[int, int, int, int]]:
     return faces  # type: ignore[return-value]
 
 
-def _loops(pattern: int) -> list[tuple[int, ...]]:
-    """Trace the closed contours on the cube's skin, as cube edges in order, outward-facing."""
+def loops_of(pattern: int) -> list[tuple[int, ...]]:
+    """Trace the closed contours of a sign pattern on the cube's skin, as cube edges in order, outward-facing."""
     follow: dict[int, int] = {}
     for face in _cube_faces():
         inside = [bool(pattern >> corner & 1) for corner in face]
@@ -110,6 +113,35 @@ def _cut(loop: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
     return None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossedEdges:
+    """The lattice edges whose ends lie on different sides: one vertex of the surface each.
+
+    Attributes:
+        ends: (E, 2) rows of the lattice points at the lower and the upper end.
+        axis: (E,) int8: 0..2, along which the edge runs.
+        of_cell: (C, 12) int32: number of each cube edge of each cell, -1 where it is not crossed.
+    """
+
+    ends: NDArray[np.int64]
+    axis: NDArray[np.int8]
+    of_cell: NDArray[np.int32]
+
+
+def crossed_edges(pattern: NDArray[np.uint8], corners: NDArray[np.int64], num_points: int) -> CrossedEdges:
+    """Number the crossed edges of cells with sign patterns (C,), whose corners (C, 8) are rows of lattice points."""
+    of_point = np.full((num_points, 3), -1, dtype=np.int32)
+    of_cell, ends, axis = _number(pattern, corners, of_point, _EDGE_AXIS, _EDGE_LOW)
+    return CrossedEdges(ends=ends, axis=axis, of_cell=of_cell)
+
+
+def polygons(pattern: NDArray[np.uint8], edges: CrossedEdges) -> NDArray[np.int64]:
+    """(F, 3) triangles of cells with sign patterns (C,), whose corners are crossed edges; outward-facing."""
+    table = case_table()
+    first = np.concatenate([[0], np.cumsum(np.diff(table.start)[pattern])])
+    return _triangles(pattern, edges.of_cell, first, table.triangles, table.start)
+
+
 def march(lattice: Lattice, cells: NDArray[np.int64], values: Array) -> tuple[Array, NDArray[np.int64]]:
     """Extract the zero surface of a field, negative inside.
 
@@ -121,36 +153,60 @@ def march(lattice: Lattice, cells: NDArray[np.int64], values: Array) -> tuple[Ar
     Returns:
         (V, 3) vertices and (F, 3) faces, counter-clockwise seen from outside.
     """
-    table = case_table()
-    pattern = np.packbits(values < 0, axis=1, bitorder="little")[:, 0].astype(np.int64)
+    pattern = np.packbits(values < 0, axis=1, bitorder="little")[:, 0]
     mixed = (pattern != 0) & (pattern != 255)
     cells, values, pattern = cells[mixed], values[mixed], pattern[mixed]
-    edge_vertex, vertices = _edge_vertices(lattice, cells, values, pattern)
-    num_triangles = np.diff(table.start)[pattern]
-    cell = np.repeat(np.arange(len(cells)), num_triangles)
-    first = np.repeat(table.start[pattern] - np.concatenate([[0], np.cumsum(num_triangles)[:-1]]), num_triangles)
-    local = table.triangles[first + np.arange(len(cell))]
-    return vertices, edge_vertex[cell[:, None], local]
+    table = KeyTable(2 * len(cells))
+    corners = table.add(cells[:, None] + lattice.corner_offsets)
+    field = np.empty(len(table))
+    field[corners] = values
+    edges = crossed_edges(pattern, corners, len(table))
+    low, high = field[edges.ends].T
+    vertices = lattice.points(table.keys[edges.ends[:, 0]])
+    vertices[np.arange(len(vertices)), edges.axis] += lattice.cell_m * low / (low - high)
+    return vertices, polygons(pattern, edges)
 
 
-def _edge_vertices(
-    lattice: Lattice, cells: NDArray[np.int64], values: Array, pattern: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Array]:
-    """One vertex per crossed lattice edge: its (C, 12) number for every cell (-1 = not crossed), and positions."""
-    axis = np.array([edge[0] for edge in EDGES])
-    low = np.array([edge[1] for edge in EDGES])
-    high = low | 1 << axis
-    crossed = (pattern[:, None] >> low & 1) != (pattern[:, None] >> high & 1)
-    row, edge = np.nonzero(crossed)
-    keys = (cells[row] + lattice.corner_offsets[low[edge]]) * 3 + axis[edge]
-    unique = unique_keys(keys)
-    inverse = np.searchsorted(unique, keys)
-    start, end = values[row, low[edge]], values[row, high[edge]]
-    share = np.empty(len(unique))
-    share[inverse] = start / (start - end)  # every cell of an edge writes the same number
-    point, along = np.divmod(unique, 3)
-    vertices = lattice.points(point)
-    vertices[np.arange(len(unique)), along] += lattice.cell_m * share
-    numbers = np.full(crossed.shape, -1, dtype=np.int64)
-    numbers[row, edge] = inverse
-    return numbers, vertices
+@numba.njit(cache=True)
+def _number(
+    pattern: NDArray[np.uint8],
+    corners: NDArray[np.int64],
+    of_point: NDArray[np.int32],
+    edge_axis: NDArray[np.int64],
+    edge_low: NDArray[np.int64],
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int8]]:
+    """Numbers of the edges of every cell, and both ends and the axis of every edge; ``of_point`` must be -1."""
+    of_cell = np.full((len(pattern), 12), -1, np.int32)
+    ends, axis = np.empty((3 * len(of_point), 2), np.int64), np.empty(3 * len(of_point), np.int8)
+    size = 0
+    for cell in range(len(pattern)):
+        for edge in range(12):
+            low, along = edge_low[edge], edge_axis[edge]
+            if (pattern[cell] >> low & 1) == (pattern[cell] >> (low | 1 << along) & 1):
+                continue
+            row = corners[cell, low]
+            if of_point[row, along] < 0:
+                of_point[row, along] = size
+                ends[size, 0], ends[size, 1], axis[size] = row, corners[cell, low | 1 << along], along
+                size += 1
+            of_cell[cell, edge] = of_point[row, along]
+    return of_cell, ends[:size].copy(), axis[:size].copy()
+
+
+@numba.njit(cache=True)
+def _triangles(
+    pattern: NDArray[np.uint8],
+    of_cell: NDArray[np.int32],
+    first: NDArray[np.int64],
+    triangles: NDArray[np.int64],
+    start: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Faces (F, 3) of all cells; those of cell c begin at ``first[c]``."""
+    faces = np.empty((first[-1], 3), np.int64)
+    for cell in range(len(pattern)):
+        row = first[cell]
+        for triangle in range(start[pattern[cell]], start[pattern[cell] + 1]):
+            for corner in range(3):
+                faces[row, corner] = of_cell[cell, triangles[triangle, corner]]
+            row += 1
+    return faces

@@ -1,10 +1,10 @@
 """Turning patches of a scan that face the wrong way.
 
 First every patch is made consistent across its manifold edges, keeping the orientation of most of its
-area; then each patch as a whole is judged by winding numbers. A large patch is right when it winds
-positively around what it encloses. A smaller one is right when the winding number of the large ones
-falls across it from back to front, as it does in the hole that the patch fills; where they say nothing
-(a garment around a body) the patch is judged by itself.
+area; then each patch as a whole is judged. A large patch, or a nearly closed one, is right when it goes around
+a positive volume (by its own winding number where it is too flat to tell). Another is right when the winding
+number of the large ones falls across it from back to front, as it does in the hole that the patch fills;
+where they say nothing (a garment around a body) the patch is judged by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.meshes.connectivity import EdgeTable, linked
+from anim_real.meshes.connectivity import EdgeTable, compact, linked
+from anim_real.meshes.rims import close_with_cones
+from anim_real.meshes.surface import piece_volumes
 from anim_real.meshes.winding import WindingNumber
 
 Array = NDArray[np.float64]
@@ -20,6 +22,8 @@ _LARGE_AREA_SHARE = 0.2
 _JUDGED_AREA_SHARE = 1e-5  # smaller patches are left as they are
 _MAX_PROBES = 256  # faces of a patch that are asked
 _STEP_SHARE = 0.25  # probes stand this share of the patch's size off the surface
+_FLAT_VOLUME = 0.01  # of area^1.5, which is 0.094 for a sphere; patches that enclose less are judged by winding
+_NEARLY_CLOSED = 0.3  # a patch whose rims need less of its area to be closed is judged by itself
 _DOUBT = 0.05  # winding differences below this say nothing
 
 
@@ -61,18 +65,41 @@ def _wrong_patches(
     settled = []
     for which in sorted(large):
         rows = order[bounds[which] : bounds[which + 1]]
-        wrong[which] = _self_score(vertices, faces[rows], normals[rows]) < -_DOUBT
+        wrong[which] = _faces_in(vertices, faces[rows], normals[rows])
         settled.append(faces[rows][:, ::-1] if wrong[which] else faces[rows])
     small = [which for which in np.flatnonzero(share >= _JUDGED_AREA_SHARE).tolist() if which not in large]
-    rest = WindingNumber(vertices, np.concatenate(settled)) if small else None
+    rest: WindingNumber | None = None
     for which in small:
-        assert rest is not None
         rows = order[bounds[which] : bounds[which + 1]]
+        volume, openness = _enclosed(vertices, faces[rows], normals[rows])
+        if openness < _NEARLY_CLOSED and abs(volume) > _FLAT_VOLUME:
+            wrong[which] = volume < 0
+            continue
+        rest = rest or WindingNumber(vertices, np.concatenate(settled))
         score = _drop(rest, vertices, faces[rows], normals[rows])
-        if abs(score) < _DOUBT:
-            score = _self_score(vertices, faces[rows], normals[rows])
-        wrong[which] = score < -_DOUBT
+        wrong[which] = score < 0 if abs(score) > _DOUBT else _faces_in(vertices, faces[rows], normals[rows])
     return wrong
+
+
+def _faces_in(vertices: Array, faces: NDArray[np.int64], normals: Array) -> bool:
+    """Whether a patch by itself faces inwards: by the volume it encloses, or its winding number where it is flat."""
+    volume, _ = _enclosed(vertices, faces, normals)
+    if abs(volume) > _FLAT_VOLUME:
+        return volume < 0
+    return _self_score(vertices, faces, normals) < -_DOUBT
+
+
+def _enclosed(vertices: Array, faces: NDArray[np.int64], normals: Array) -> tuple[float, float]:
+    """Volume within a patch and the cones over its rims, in its area^1.5, and the cones' area, in its own."""
+    if len(faces) > len(vertices) // 8:
+        used, local = compact(faces, len(vertices))
+    else:
+        used, local = np.unique(faces, return_inverse=True)
+    rims = close_with_cones(vertices[used] - vertices[used[0]], local.reshape(-1, 3))
+    closed = np.concatenate([local.reshape(-1, 3), rims.cones])
+    volume = piece_volumes(rims.vertices, closed, np.zeros(len(closed), np.int64), 1)[0]
+    area = float(np.linalg.norm(normals, axis=1).sum())
+    return float(volume) / area**1.5, float(rims.area.sum()) / area
 
 
 def _self_score(vertices: Array, faces: NDArray[np.int64], normals: Array) -> float:

@@ -16,7 +16,7 @@ from anim_real.meshes.inspect import Inspection
 
 Array = NDArray[np.float64]
 _MAX_LISTED_HOLES = 64
-_MAX_MEASURED = 50_000
+_MAX_MEASURED = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,8 @@ class WatertightReport:
         inspection: what was mended before.
         cell_m: edge length of the lattice cells; ``resolution`` of them span the scan's longest side.
         num_holes: patches of invented surface; the largest are listed in ``holes``.
-        invented_area_m2: their whole area, ``invented_share`` of the surface.
+        invented_area_m2: their whole area, ``invented_share`` of the surface; a face that one of its corners ties
+            to the scan counts by its other corners.
         dropped_components: small separate closed pieces removed after meshing.
         dropped_cavities: inner walls removed.
         buried_faces: faces of the scan that lie inside the result (a body under clothes).
@@ -122,13 +123,14 @@ class WatertightReport:
         )
 
 
-def measure(closing: Closing, mesh: WatertightMesh, is_patch: NDArray[np.bool_]) -> WatertightReport:
-    """Compare a finished mesh with its scan; ``is_patch`` (F,) marks its invented faces. ``seconds`` is left 0.
+def measure(closing: Closing, mesh: WatertightMesh, invented: Array) -> WatertightReport:
+    """Compare a finished mesh with its scan; ``invented`` (F,) is the share of each face. ``seconds`` is left 0.
 
     Distances are taken at the middles of small triangles, weighted by their area.
     """
-    areas = mesh.face_areas
-    holes = list_holes(mesh, areas, is_patch)
+    areas, is_patch = mesh.face_areas, invented > 0.0
+    holes = list_holes(mesh, areas * invented, is_patch)
+    invented_area = float(areas @ invented)
     own = _thinned(np.flatnonzero(~is_patch))
     pieces = closing.pieces[_thinned(np.arange(len(closing.pieces)))]
     piece_areas = np.linalg.norm(np.cross(pieces[:, 1] - pieces[:, 0], pieces[:, 2] - pieces[:, 0]), axis=1)
@@ -141,8 +143,8 @@ def measure(closing: Closing, mesh: WatertightMesh, is_patch: NDArray[np.bool_])
         cell_m=closing.cell_m,
         num_holes=len(holes),
         holes=holes[:_MAX_LISTED_HOLES],
-        invented_area_m2=float(areas[is_patch].sum()),
-        invented_share=float(areas[is_patch].sum() / areas.sum()),
+        invented_area_m2=invented_area,
+        invented_share=invented_area / float(areas.sum()),
         dropped_components=closing.outer.dropped_components,
         dropped_cavities=closing.outer.dropped_cavities,
         buried_faces=len(closing.scan.faces) - len(closing.outer_faces),
@@ -161,7 +163,7 @@ def measure(closing: Closing, mesh: WatertightMesh, is_patch: NDArray[np.bool_])
 
 
 def list_holes(mesh: WatertightMesh, areas: Array, is_patch: NDArray[np.bool_]) -> tuple[Hole, ...]:
-    """Connected patches of invented faces, largest first; ``areas`` and ``is_patch`` are per face (F,)."""
+    """Connected patches of invented faces, largest first; invented ``areas`` and ``is_patch`` are per face (F,)."""
     if not is_patch.any():
         return ()
     faces, areas = mesh.faces[is_patch], areas[is_patch]

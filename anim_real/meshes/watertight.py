@@ -1,7 +1,6 @@
 """From a raw scan to a closed mesh, in the scan's own frame and unit (metres in this project).
 
-Mend (``inspect``), close (``closing``), draw vertices onto the scan where the scan exists, carry colours
-and regions over (``regions``), and report.
+Mend (``inspect``), close (``closing``), carry colours and regions over (``regions``), and report.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ from anim_real.meshes.closing import Closing, close_scan
 from anim_real.meshes.inspect import MendedScan, mend
 from anim_real.meshes.regions import colors_at, regions_at
 from anim_real.meshes.report import WatertightReport, measure
-from anim_real.meshes.surface import barycentric, draw_to_scan
+from anim_real.meshes.surface import barycentric
 
 Array = NDArray[np.float64]
 MAX_INVENTED_SHARE = 0.4
 _RESOLUTIONS = (8, 4096)
 _INVENTED_CELLS = 1.5  # farther from the scan than this is invented
-_REACH_CELLS = 0.9  # vertices farther from the scan are not drawn to it
-_RIM_CELLS = 0.05  # vertices whose nearest point is on a rim, farther off than this, lie over a hole
-_RIM_WEIGHT = 1e-3  # barycentric weight below which a nearest point lies on the opposite edge
-_MIN_FACING = 0.2  # cosine between a vertex's normal and the scan's there
+_TORN_EDGES = 0.2  # open edges per face; usual scans have fewer than 0.06
+_PREVIEW_RESOLUTION = 64
+_RIM_CELLS = 0.05  # vertices off the scan but nearer to it than this do not lie over a hole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +66,7 @@ class WatertightResult:
 
 
 def make_watertight(
-    scan: Mesh, *, resolution: int = 256, max_invented_share: float = MAX_INVENTED_SHARE, has_snapping: bool = True
+    scan: Mesh, *, resolution: int = 256, max_invented_share: float = MAX_INVENTED_SHARE
 ) -> WatertightResult:
     """Close a raw scan.
 
@@ -76,7 +74,6 @@ def make_watertight(
         scan: as the scanner gave it, in metres.
         resolution: lattice cells along the longest side of its bounding box.
         max_invented_share: refuse when more of the surface is invented.
-        has_snapping: draw vertices onto the scan.
 
     Raises:
         DataError: nothing is enclosed, or the surface does not close near the scan.
@@ -85,27 +82,19 @@ def make_watertight(
     if not _RESOLUTIONS[0] <= resolution <= _RESOLUTIONS[1]:
         raise DataError(f"resolution {resolution} is outside {_RESOLUTIONS[0]}..{_RESOLUTIONS[1]}", where="watertight")
     started = time.perf_counter()
-    closing = close_scan(mend(scan), resolution)
-    closest = closing.surface.closest(closing.outer.vertices)
-    normals, is_rim = _scan_side(closing, closest)
-    is_beyond = is_rim & (closest.distance > _RIM_CELLS * closing.cell_m)
-    is_beyond |= closest.distance > _REACH_CELLS * closing.cell_m
-    vertices = closing.outer.vertices
-    if has_snapping:
-        may_move = ~is_beyond & _faces_alike(closing, normals)
-        vertices = draw_to_scan(vertices, closing.outer.faces, closest, may_move, closing.cell_m)
-    mesh = _dressed(scan, closing, vertices, closest)
-    is_patch = np.asarray(is_beyond[mesh.faces].any(1))
-    report = measure(closing, mesh, is_patch)
-    if report.invented_share > max_invented_share:
-        raise RefusedError(
-            f"{report.invented_share:.0%} of the surface would be invented (limit {max_invented_share:.0%})",
-            where="mesh",
-            fix="Scan again with more coverage, or raise the limit knowingly",
-        )
+    mended = mend(scan)
+    if _is_torn(mended) and resolution > 2 * _PREVIEW_RESOLUTION:
+        _check_invented(_previewed_share(mended), max_invented_share)
+    closing = close_scan(mended, resolution)
+    nearest = _nearest(closing)
+    mesh = _dressed(scan, closing, nearest)
+    invented = _invented(closing, nearest)
+    is_patch = invented > 0.0
+    report = measure(closing, mesh, invented)
+    _check_invented(report.invented_share, max_invented_share)
     return WatertightResult(
         mesh=mesh,
-        invented=closest.distance > _INVENTED_CELLS * closing.cell_m,
+        invented=nearest.distance > _INVENTED_CELLS * closing.cell_m,
         is_patch=is_patch,
         scan=closing.scan,
         labels=_label_surface(closing, mesh, is_patch),
@@ -113,32 +102,56 @@ def make_watertight(
     )
 
 
-def _scan_side(closing: Closing, closest: Closest) -> tuple[Array, NDArray[np.bool_]]:
-    """Unit normals (P, 3) of the scan at nearest points, and which of these lie on a rim of the scan."""
-    face = closing.outer_faces[closest.face]
-    triangles = closing.scan.vertices[closing.scan.faces[face]]
-    weights = barycentric(triangles, closest.point)
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
-    return normal, np.asarray((closing.scan.is_rim[face] & (weights < _RIM_WEIGHT)).any(1))
+def _is_torn(scan: MendedScan) -> bool:
+    """Whether a scan may be a soup of triangles, which takes minutes to close finely and is then mostly invented."""
+    return scan.inspection.open_edges > _TORN_EDGES * len(scan.faces)
 
 
-def _faces_alike(closing: Closing, normals: Array) -> NDArray[np.bool_]:
-    """(V,) whether the extracted surface faces where the scan does: not drawn to the far side of a thin part."""
-    own = Mesh(vertices=closing.outer.vertices, faces=closing.outer.faces).vertex_normals()
-    return np.einsum("ij,ij->i", normals, own) > _MIN_FACING
+def _previewed_share(scan: MendedScan) -> float:
+    """About which share of the surface would be invented, from a coarse one."""
+    closing = close_scan(scan, _PREVIEW_RESOLUTION)
+    areas = Mesh(vertices=closing.outer.vertices, faces=closing.outer.faces).face_areas
+    return float(np.average(_invented(closing, _nearest(closing)), weights=areas))
 
 
-def _dressed(scan: Mesh, closing: Closing, vertices: Array, closest: Closest) -> WatertightMesh:
+def _invented(closing: Closing, nearest: Closest) -> Array:
+    """(F,) share of the surface's faces that is not on the scan: of their corners, those over holes.
+
+    Its mean over the surface does not depend on the cell size, so a coarse surface tells it too.
+    """
+    over_hole = nearest.distance > _RIM_CELLS * closing.cell_m
+    return np.asarray(over_hole[closing.outer.faces].mean(1))
+
+
+def _check_invented(share: float, limit: float) -> None:
+    """Refuse a surface of which more than ``limit`` is invented."""
+    if share > limit:
+        raise RefusedError(
+            f"{share:.0%} of the surface would be invented (limit {limit:.0%})",
+            where="mesh",
+            fix="Scan again with more coverage, or raise the limit knowingly",
+        )
+
+
+def _nearest(closing: Closing) -> Closest:
+    """Nearest scan points of the surface's vertices; ``face`` counts in the mended scan."""
+    face, point = closing.vertex_face.copy(), closing.outer.vertices.copy()
+    distance = np.zeros(len(face))
+    over_hole = np.flatnonzero(face < 0)
+    found = closing.surface.closest(point[over_hole])
+    face[over_hole] = closing.outer_faces[found.face]
+    point[over_hole], distance[over_hole] = found.point, found.distance
+    return Closest(distance=distance, point=point, face=face)
+
+
+def _dressed(scan: Mesh, closing: Closing, nearest: Closest) -> WatertightMesh:
     """The closed mesh with colours and regions of the nearest points of the raw scan."""
-    raw_face = closing.scan.source_face[closing.outer_faces[closest.face]]
-    weights = barycentric(scan.vertices[scan.faces[raw_face]], closest.point)
-    return WatertightMesh(
-        vertices=vertices,
-        faces=closing.outer.faces,
-        colors=colors_at(scan, raw_face, weights),
-        regions=regions_at(scan, raw_face, weights),
-    )
+    colors = regions = None
+    if scan.colors is not None or scan.texture is not None or scan.regions is not None:
+        raw_face = closing.scan.source_face[nearest.face]
+        weights = barycentric(scan.vertices[scan.faces[raw_face]], nearest.point)
+        colors, regions = colors_at(scan, raw_face, weights), regions_at(scan, raw_face, weights)
+    return WatertightMesh(vertices=closing.outer.vertices, faces=closing.outer.faces, colors=colors, regions=regions)
 
 
 def _label_surface(closing: Closing, mesh: WatertightMesh, is_patch: NDArray[np.bool_]) -> LabelSurface:

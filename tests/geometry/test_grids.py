@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.geometry.grids import CORNERS, Lattice, morton_order, unique_keys
+from anim_real.geometry.grids import CORNERS, KeyTable, Lattice, morton_order, unique_keys
 
 
 @pytest.fixture
@@ -61,6 +61,20 @@ def test_unique_keys(rng):
     keys = rng.integers(0, 50, (40, 8))
     assert np.array_equal(unique_keys(keys), np.unique(keys))
     assert len(unique_keys(np.zeros(0, dtype=np.int64))) == 0
+
+
+@pytest.mark.parametrize("expected", [1, 100_000])
+def test_a_key_table_numbers_keys_as_they_come(rng, expected):
+    table = KeyTable(expected)
+    keys = np.concatenate([rng.integers(0, 2**62, 3000), np.arange(5000), rng.integers(0, 300, 4000) * 2**31])
+    keys = rng.permutation(np.concatenate([keys, keys])).reshape(-1, 8)
+    numbers = table.add(keys)
+    assert numbers.shape == keys.shape
+    _, first = np.unique(keys, return_index=True)
+    assert np.array_equal(table.keys, keys.ravel()[np.sort(first)])
+    assert np.array_equal(table.keys[numbers], keys)
+    assert np.array_equal(table.add(keys), numbers), "nothing new"
+    assert table.add(np.array([2**62 + 1])).tolist() == [len(table) - 1]
 
 
 def test_morton_order_is_a_permutation_that_keeps_neighbours_together(rng):

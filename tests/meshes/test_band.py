@@ -31,16 +31,18 @@ def test_the_band_is_every_mixed_cell_of_the_dense_grid(rng, num_holes):
     cells = all_cells(lattice)
     inside = winding.at(lattice.points(cells[:, None] + lattice.corner_offsets).reshape(-1, 3)).reshape(-1, 8) > INSIDE
     mixed = inside.any(1) & ~inside.all(1)
-    assert np.array_equal(band.cells, cells[mixed])
-    assert band.num_evaluations < 0.4 * len(cells)
+    assert np.array_equal(np.sort(band.cells), cells[mixed])
+    assert len(band.keys) < 0.4 * len(cells)
 
 
 def test_one_seed_is_enough(rng):
     mesh = punched(sphere(subdivisions=3), rng, 3, 0.2)
     _, _, full = band_of(mesh, 20)
     _, _, grown = band_of(mesh, 20, num_seeds=30)
-    assert np.array_equal(full.cells, grown.cells)
-    assert np.array_equal(full.winding, grown.winding)
+    full_order, grown_order = np.argsort(full.cells), np.argsort(grown.cells)
+    assert np.array_equal(full.cells[full_order], grown.cells[grown_order])
+    assert np.array_equal(full.pattern[full_order], grown.pattern[grown_order])
+    assert np.array_equal(full.winding[full.corners[full_order]], grown.winding[grown.corners[grown_order]])
     assert np.array_equal(full.keys[full.corners], full.cells[:, None] + band_of(mesh, 20)[0].corner_offsets)
 
 

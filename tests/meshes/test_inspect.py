@@ -145,3 +145,12 @@ def test_nothing_with_an_area_is_refused(scale):
     line = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0.0]]) * scale
     with pytest.raises(DataError):
         mend(Mesh(vertices=line, faces=np.array([[0, 1, 2]])))
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_a_closed_piece_beside_a_large_one_is_judged_by_itself(is_turned):
+    """Its near side looks at the large piece, whose winding number rises there: that must not turn it over."""
+    trunk, head = box((-0.2, 0.0, -0.2), (0.2, 1.0, 0.2)), sphere(0.15, 3, (0.0, 1.2, 0.0))
+    mended = mend(joined(trunk, inverted(head) if is_turned else head))
+    assert mended.inspection.flipped_faces == (len(head.faces) if is_turned else 0)
+    assert remade(mended).volume == pytest.approx(trunk.volume + head.volume)
