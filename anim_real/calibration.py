@@ -213,6 +213,7 @@ class PlacementResidual(Spec):
     depth_rms_mm: float | None
     held_out_target_mm: float | None = None
     held_out_color_px: float | None = None
+    held_out_depth_mm: float | None = Field(default=None, description="of a target without markers")
 
 
 class SensorCalibration(Spec):
@@ -231,6 +232,10 @@ class SensorCalibration(Spec):
     clock: ClockMap | None = Field(default=None, description="device clock to scanner clock, from the calibration take")
     placements: tuple[PlacementResidual, ...]
     predicted_person_mm: float = Field(description="mean error over a person-sized volume that the covariance predicts")
+    color_is_factory: bool = Field(
+        default=False,
+        description="target without markers: color and T_color_depth are the factory's, their error is not predicted",
+    )
 
     @field_validator("covariance")
     @classmethod

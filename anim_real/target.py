@@ -342,13 +342,18 @@ def load_target_spec(name: str) -> tuple[TargetSpec, Path]:
         ConfigError: a wrong key, or a target without boards (``load_geometry_target`` reads those).
     """
     path = find("calibration/targets", name)
-    if _schema(path) == "anim-real/geometry-target/1":
+    if is_geometry_target(name):
         raise ConfigError(
             "is known by its shape alone, it has no boards", where=path, fix="Name a target with boards here"
         )
     spec = load_toml(TargetSpec, path)
     _check_name(spec.name, path)
     return spec, path
+
+
+def is_geometry_target(name: str) -> bool:
+    """Whether a target, by name or path, says that it is known by its shape alone."""
+    return _schema(find("calibration/targets", name)) == "anim-real/geometry-target/1"
 
 
 def load_geometry_target(name: str) -> tuple[GeometryTargetSpec, Path]:

@@ -46,6 +46,19 @@ class Coverage:
     depth_m: dict[int, float] = field(default_factory=dict)
     coplanar: tuple[tuple[int, int], ...] = ()
 
+    @classmethod
+    def empty(cls) -> Coverage:
+        """Nothing was seen."""
+        return cls(
+            depth_spread_m=0.0,
+            lateral_spread_m=0.0,
+            height_span_m=0.0,
+            off_plane_m=0.0,
+            volume_share=0.0,
+            num_placements=0,
+            num_color_corners=0,
+        )
+
 
 def coverage(problem: Problem, solution: Solution, volume_scan: Array) -> Coverage:
     """Where the target stood, as far as observations were kept; ``volume_scan`` (N, 3) fills the volume."""
@@ -59,15 +72,7 @@ def coverage(problem: Problem, solution: Solution, volume_scan: Array) -> Covera
         seen[placement.index] = pairs.points_scan[found[1]]
         num_corners += int(found[1].sum()) if found[0].kind == "color" else 0
     if not seen:
-        return Coverage(
-            depth_spread_m=0.0,
-            lateral_spread_m=0.0,
-            height_span_m=0.0,
-            off_plane_m=0.0,
-            volume_share=0.0,
-            num_placements=0,
-            num_color_corners=0,
-        )
+        return Coverage.empty()
     corners_scan = np.concatenate(list(seen.values()))
     corners = solution.state.T_color_scan.apply(corners_scan)
     centers = {key: solution.state.T_color_scan.apply(points).mean(0) for key, points in seen.items()}
@@ -77,7 +82,7 @@ def coverage(problem: Problem, solution: Solution, volume_scan: Array) -> Covera
         depth_spread_m=float(ranges[2]),
         lateral_spread_m=float(ranges[0]),
         height_span_m=float(np.ptp(corners[:, 1])),
-        off_plane_m=float(_extents(corners_scan)[0][2]),
+        off_plane_m=float(extents(corners_scan)[0][2]),
         volume_share=float((distance < NEAR_M).mean()),
         num_placements=len(seen),
         num_color_corners=num_corners,
@@ -86,7 +91,7 @@ def coverage(problem: Problem, solution: Solution, volume_scan: Array) -> Covera
     )
 
 
-def _extents(points: Array) -> tuple[Array, Array]:
+def extents(points: Array) -> tuple[Array, Array]:
     """(3,) standard deviations of points (N, 3) along their main axes, largest first, and the axes as rows."""
     _, values, axes = np.linalg.svd(points - points.mean(0), full_matrices=False)
     spread = np.zeros(3)
@@ -99,7 +104,7 @@ def _coplanar(seen: dict[int, Array]) -> tuple[tuple[int, int], ...]:
     for key, points in seen.items():
         if len(points) < 4:
             continue
-        spread, axes = _extents(points)
+        spread, axes = extents(points)
         if spread[2] < _FLAT * spread[0]:
             planes[key] = points.mean(0), axes[2]
     pairs = []

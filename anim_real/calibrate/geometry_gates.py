@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from anim_real.calibrate.coverage import NEAR_M, Coverage, extents
 from anim_real.calibrate.evidence import own_priors, predicted_target_mm
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.solver import Solution, solve
@@ -19,30 +21,50 @@ _MIN_POINTS = 100  # depth pixels of a placement that counts
 
 
 def judge_geometry(
-    problem: Problem, solution: Solution, volume_scan: Array, *, prefix: str = ""
+    problem: Problem,
+    solution: Solution,
+    volume_scan: Array,
+    *,
+    held_out: dict[int, float] | None = None,
+    prefix: str = "",
 ) -> tuple[GateVerdict, ...]:
     """Hold a solution without markers against its protocol; every gate is listed, passed or not.
 
-    ``volume_scan`` (N, 3) fills the volume; ``prefix`` is put before the names where a rig has several sensors.
+    ``volume_scan`` (N, 3) fills the volume; ``held_out`` is that of ``held_out_depth_mm`` where it is known already;
+    ``prefix`` is put before the names where a rig has several sensors.
     """
     limits = problem.protocol.gates
-    seen = {key: points for key, points in solution.depth_points.items() if len(points) >= _MIN_POINTS}
-    places = [solution.state.T_depth_scan.apply(points.anchors_scan) for points in seen.values()]
-    spread = np.ptp([place.mean(0) for place in places], axis=0) if places else np.zeros(3)
-    height = float(np.ptp(np.concatenate(places)[:, 1])) if places else 0.0
+    covered = geometry_coverage(solution, volume_scan)
     rms = solution.rms("depth")
-    held_out = held_out_depth_mm(problem, solution)
+    held_out = held_out_depth_mm(problem, solution) if held_out is None else held_out
     worst = max(held_out, key=lambda key: held_out[key], default=None)
     mean = float(np.mean(list(held_out.values()))) if held_out else None
     told = "" if worst is None else f"; the worst is placement {worst} ({held_out[worst]:.2f} mm)"
-    move = "Add placements"
     return (
-        _least(prefix + "placements", len(seen), limits.min_placements, "", "Scan the object at more places"),
-        _least(prefix + "spread in depth", float(spread[2]), limits.min_depth_spread_m, "m", f"{move} near and far"),
         _least(
-            prefix + "spread sideways", float(spread[0]), limits.min_lateral_spread_m, "m", f"{move} left and right"
+            prefix + "placements", covered.num_placements, limits.min_placements, "", "Scan the object at more places"
         ),
-        _least(prefix + "span in height", height, limits.min_height_span_m, "m", f"{move} low and high"),
+        _least(
+            prefix + "spread in depth",
+            covered.depth_spread_m,
+            limits.min_depth_spread_m,
+            "m",
+            "Add placements near and far",
+        ),
+        _least(
+            prefix + "spread sideways",
+            covered.lateral_spread_m,
+            limits.min_lateral_spread_m,
+            "m",
+            "Add placements left and right",
+        ),
+        _least(
+            prefix + "span in height",
+            covered.height_span_m,
+            limits.min_height_span_m,
+            "m",
+            "Add placements low and high",
+        ),
         _most(
             prefix + "depth residual",
             None if rms is None else 1e3 * rms,
@@ -56,6 +78,28 @@ def judge_geometry(
             limits.max_predicted_target_mm,
             "Use a larger object, or more placements that span the volume",
         ),
+    )
+
+
+def geometry_coverage(solution: Solution, volume_scan: Array) -> Coverage:
+    """Where the object stood, from the depth pixels on it, in the depth camera's axes; without any corner."""
+    seen = {key: points for key, points in solution.depth_points.items() if len(points) >= _MIN_POINTS}
+    if not seen:
+        return Coverage.empty()
+    pose = solution.state.T_depth_scan
+    everything = np.concatenate([points.anchors_scan for points in seen.values()])
+    centers = {key: pose.apply(points.anchors_scan).mean(0) for key, points in seen.items()}
+    spread = np.ptp(list(centers.values()), axis=0)
+    distance, _ = cKDTree(everything).query(volume_scan)
+    return Coverage(
+        depth_spread_m=float(spread[2]),
+        lateral_spread_m=float(spread[0]),
+        height_span_m=float(np.ptp(pose.apply(everything)[:, 1])),
+        off_plane_m=float(extents(everything)[0][2]),
+        volume_share=float((distance < NEAR_M).mean()),
+        num_placements=len(seen),
+        num_color_corners=0,
+        depth_m={key: float(center[2]) for key, center in centers.items()},
     )
 
 

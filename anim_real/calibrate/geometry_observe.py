@@ -19,7 +19,7 @@ _MAX_MOVED_SHARE = 0.01  # flying pixels change from capture to capture as well
 
 def observe_geometry(
     index: int, scan_frame: int, scan: Mesh, depths_mm: list[NDArray[np.uint16]]
-) -> tuple[Placement, int]:
+) -> tuple[Placement, tuple[int, ...]]:
     """Observe an object without markers at one placement.
 
     Args:
@@ -29,7 +29,7 @@ def observe_geometry(
         depths_mm: (h, w) depth images around the scan's time, in time order, 0 = none.
 
     Returns:
-        The placement, and how many captures were left out because something moved.
+        The placement, and which of the captures it was made from: those in which nothing moved.
 
     Raises:
         DataError: no depth image.
@@ -37,16 +37,16 @@ def observe_geometry(
     if not depths_mm:
         raise DataError("no capture with depth", where=f"placement {index} (scan frame {scan_frame})")
     middle = depths_mm[len(depths_mm) // 2]
-    still = [depth for depth in depths_mm if _moved_share(depth, middle) <= _MAX_MOVED_SHARE]
+    still = tuple(k for k, depth in enumerate(depths_mm) if _moved_share(depth, middle) <= _MAX_MOVED_SHARE)
     placement = Placement(
         index=index,
         scan_frame=scan_frame,
         surface=ScanSurface.of(scan.vertices, scan.faces),
         color=CornerPairs.empty(),
         ir=CornerPairs.empty(),
-        depth_m=median_depth(still),
+        depth_m=median_depth([depths_mm[k] for k in still]),
     )
-    return placement, len(depths_mm) - len(still)
+    return placement, still
 
 
 def _moved_share(depth_mm: NDArray[np.uint16], middle_mm: NDArray[np.uint16]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class SensorSolution:
     Attributes:
         problem: what was solved.
         solution: the answer.
-        held_out: leave-one-placement-out errors.
+        held_out: leave-one-placement-out errors; none without markers.
+        held_out_depth_mm: without markers, the depth error at each placement of a solution that did not see it.
         coverage: how the volume was filled.
         predicted_pose_mm, predicted_target_mm, predicted_px: mean errors over a person that the covariance predicts:
             pose of the colour camera alone, depth camera, colour image.
@@ -74,6 +75,12 @@ class SensorSolution:
     bootstrap: BootstrapCheck | None
     gates: tuple[GateVerdict, ...]
     num_starts: int
+    held_out_depth_mm: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def color_is_factory(self) -> bool:
+        """Whether nothing of the colour camera was observed: it and ``T_color_depth`` are the factory's."""
+        return self.problem.observations.num_corners == 0
 
 
 def solve_sensor(
@@ -158,6 +165,7 @@ def sensor_calibration(
             for placement in observations.placements
         ),
         predicted_person_mm=solved.predicted_pose_mm,
+        color_is_factory=solved.color_is_factory,
     )
 
 
@@ -177,6 +185,7 @@ def _placement_residual(solved: SensorSolution, index: int, held: HeldOut | None
         depth_rms_mm=None if depth_rms is None else depth_rms * 1e3,
         held_out_target_mm=None if held is None else held.target_mm,
         held_out_color_px=None if held is None else held.color_px,
+        held_out_depth_mm=solved.held_out_depth_mm.get(index),
     )
 
 

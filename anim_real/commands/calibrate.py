@@ -1,7 +1,7 @@
 """Solve a rig's sensors against its scanner, and their clocks, from one calibration take.
 
-Reads the take's recordings, textured scans and LED table. The result is written only if every gate of the
-protocol passes; otherwise <output stem>.refused.json holds the numbers and the exit code is 4.
+Reads the take's recordings, scans (textured, where the target has boards) and LED table. The result is written only
+if every gate of the protocol passes; otherwise <output stem>.refused.json holds the numbers and the exit code is 4.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from anim_real.console import Console, Result
 from anim_real.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
+    from anim_real.calibrate.sensor import SensorSolution
     from anim_real.commands.jobs.solve_rig import SolvedRig
 
 
@@ -88,8 +89,10 @@ def _record(solved: SolvedRig) -> dict[str, Any]:
                 "depth_rms_mm": None if (rms := item.solution.rms("depth")) is None else rms * 1e3,
                 "predicted_pose_mm": item.predicted_pose_mm,
                 "predicted_target_mm": item.predicted_target_mm,
-                "predicted_person_px": item.predicted_px,
+                "predicted_person_px": None if item.color_is_factory else item.predicted_px,
                 "held_out_mm": [held.target_mm for held in item.held_out],
+                "held_out_depth_mm": list(item.held_out_depth_mm.values()),
+                "color_is_factory": item.color_is_factory,
                 "clock": None if (clock := solved.calibration.sensors[key].clock) is None else clock.model_dump(),
             }
             for key, item in solved.solutions.items()
@@ -101,15 +104,7 @@ def _record(solved: SolvedRig) -> dict[str, Any]:
 def _lines(solved: SolvedRig) -> list[str]:
     lines = []
     for key, item in solved.solutions.items():
-        held = [entry.target_mm for entry in item.held_out]
-        lines.append(
-            f"{key}: {item.coverage.num_placements} placements; residuals "
-            f"{_number(item.solution.rms('color'), 'px')} in colour, "
-            f"{_number(item.solution.rms('ir'), 'px')} in IR, "
-            f"{_number(item.solution.rms('depth'), 'mm', 1e3)} in depth; "
-            f"held out {_number(sum(held) / len(held) if held else None, 'mm')}; "
-            f"expected over a person {item.predicted_target_mm:.2f} mm, {item.predicted_px:.2f} px"
-        )
+        lines += _depth_lines(key, item) if item.color_is_factory else [_corner_line(key, item)]
         clock = solved.calibration.sensors[key].clock
         if clock is not None:
             lines.append(
@@ -119,6 +114,29 @@ def _lines(solved: SolvedRig) -> list[str]:
             )
     passed = sum(gate.passed for gate in solved.calibration.gates)
     return [*lines, f"gates: {passed} of {len(solved.calibration.gates)} passed"]
+
+
+def _corner_line(key: str, item: SensorSolution) -> str:
+    held = [entry.target_mm for entry in item.held_out]
+    return (
+        f"{key}: {item.coverage.num_placements} placements; residuals "
+        f"{_number(item.solution.rms('color'), 'px')} in colour, "
+        f"{_number(item.solution.rms('ir'), 'px')} in IR, "
+        f"{_number(item.solution.rms('depth'), 'mm', 1e3)} in depth; "
+        f"held out {_number(sum(held) / len(held) if held else None, 'mm')}; "
+        f"expected over a person {item.predicted_target_mm:.2f} mm, {item.predicted_px:.2f} px"
+    )
+
+
+def _depth_lines(key: str, item: SensorSolution) -> list[str]:
+    held = list(item.held_out_depth_mm.values())
+    return [
+        f"{key}: {item.coverage.num_placements} placements without markers; residual "
+        f"{_number(item.solution.rms('depth'), 'mm', 1e3)} in depth; "
+        f"held out {_number(sum(held) / len(held) if held else None, 'mm')} in depth; "
+        f"expected over a person {item.predicted_target_mm:.2f} mm",
+        f"{key}: the colour camera was not observed; it and its place by the depth camera are the factory's",
+    ]
 
 
 def _number(value: float | None, unit: str, factor: float = 1.0) -> str:

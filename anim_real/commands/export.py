@@ -99,7 +99,15 @@ def _export_target(arguments: Arguments) -> Result:
     from anim_real.calibrate.targets import load_target, target_mesh
     from anim_real.commands.jobs.target_page import assembly_page
     from anim_real.mesh import save_mesh
+    from anim_real.resources import find
+    from anim_real.target import is_geometry_target
 
+    if is_geometry_target(str(arguments.source)):
+        raise ConfigError(
+            "is known by its shape alone: there is nothing to print",
+            where=find("calibration/targets", str(arguments.source)),
+            fix="Scan the object itself, or name a target with boards",
+        )
     target = load_target(str(arguments.source))
     ids, points = corner_positions(target)
     with atomic_folder(arguments.output) as folder:

@@ -13,12 +13,14 @@ from anim_real.calibrate.geometry_fit import Fitter
 from anim_real.calibrate.geometry_gates import held_out_depth_mm, judge_geometry
 from anim_real.calibrate.geometry_hypotheses import aligned, spread_rotations
 from anim_real.calibrate.geometry_observe import observe_geometry
+from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
 from anim_real.calibrate.geometry_solve import geometry_protocol, solve_geometry
 from anim_real.calibrate.geometry_start import find_geometry_start
 from anim_real.calibrate.geometry_views import Views
 from anim_real.calibrate.observations import ScanSurface, SensorObservations
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import load_protocol
+from anim_real.calibrate.sensor import sensor_calibration
 from anim_real.calibrate.solver import Solution, solve
 from anim_real.calibrate.state import State
 from anim_real.errors import DataError, RefusedError
@@ -182,8 +184,8 @@ def test_captures_with_motion_are_left_out_and_the_median_is_taken() -> None:
     moving[:10, :10] = 1500
     mesh = Mesh(vertices=np.eye(3), faces=np.array([[0, 1, 2]]))
     captures = [still, still + np.uint16(4), still + np.uint16(2), moving]
-    placement, num_moving = observe_geometry(3, 30, mesh, captures)
-    assert num_moving == 1
+    placement, kept = observe_geometry(3, 30, mesh, captures)
+    assert kept == (0, 1, 2)
     assert placement.depth_m == pytest.approx(np.full((40, 50), 2.002))
     assert (placement.index, placement.scan_frame, len(placement.color), len(placement.ir)) == (3, 30, 0, 0)
     with pytest.raises(DataError, match="no capture with depth"):
@@ -229,3 +231,28 @@ def test_too_few_placements_at_one_distance_fail_by_name() -> None:
     few = {key: solution.depth_points[key] for key in (0, 1)}
     passed = verdicts(problem, replace(solution, depth_points=few), world)
     assert not passed["placements"]
+
+
+def test_a_sensor_is_solved_and_judged_by_depth_alone() -> None:
+    world = lumpy_world(4, num=4, scan_floor=True, camera=DEPTH)
+    floor, up = world.person_scan()[:9].mean(0), world.T_depth_scan.inverse().rotation @ [0, -1.0, 0]
+    solved = solve_geometry_sensor(world.observations, load_protocol("default")[0], floor_center=floor, up=up)
+    assert world.person_mm(solved.solution.state.T_depth_scan) < 3.0
+    seen = set(solved.held_out_depth_mm)
+    assert {0, 1, 3} <= seen
+    assert solved.held_out == []
+    assert [gate.name for gate in solved.gates if not gate.passed][:1] == ["placements"]
+    assert (solved.coverage.num_placements, solved.coverage.num_color_corners) == (len(seen), 0)
+    record = sensor_calibration(solved, serial=None, color_mode="720P", depth_mode="NFOV_UNBINNED", clock=None)
+    assert record.color_is_factory
+    assert record.T_color_depth.rigid().matrix == pytest.approx(world.observations.T_color_depth.matrix)
+    told = {entry.placement: entry.held_out_depth_mm for entry in record.placements}
+    assert {key: value for key, value in told.items() if value is not None} == solved.held_out_depth_mm
+
+
+def test_a_sensor_before_a_round_object_is_refused() -> None:
+    world = make_world(3, trimesh.creation.cylinder(0.12, 0.45, sections=64), num=1, camera=SMALL)
+    with pytest.raises(RefusedError, match="leaves a motion open"):
+        solve_geometry_sensor(
+            world.observations, load_protocol("default")[0], floor_center=np.zeros(3), up=np.array([0.0, 1.0, 0.0])
+        )

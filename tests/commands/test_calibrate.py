@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from anim_real.calibrate.evidence import color_error_px, person_points, target_error_mm
 from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.calibration import load_calibration
+from anim_real.capture.k4a_calibration import parse_calibration
+from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.cli import main
 from anim_real.errors import RefusedError
-from anim_real.mesh import save_mesh
+from anim_real.mesh import load_mesh, save_mesh
 from anim_real.resources import find
 from anim_real.studio.truth import load_truth
 
@@ -156,3 +159,62 @@ def test_a_poor_take_leaves_only_the_refusal(simulated, quick_protocol, tmp_path
     with pytest.raises(RefusedError, match="refused"):
         load_calibration(folder / "poor.refused.json")
     assert "Record the target at more places" in (folder / "poor.html").read_text()
+
+
+def without_markers(simulated: Path, folder: Path) -> Path:
+    """The simulated take, calibrated by the target's shape alone."""
+    shutil.copytree(simulated / "takes" / "calibration", folder)
+    text = (folder / "take.toml").read_text()
+    (folder / "take.toml").write_text(re.sub(r'target = ".*"', 'target = "object"', text))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_take_of_an_object_without_markers_is_solved_by_its_shape(simulated, quick_protocol, tmp_path, capsys):
+    """The prism's boards are not looked at: its scans and the depth images give the pose from nothing."""
+    take, output, report = without_markers(simulated, tmp_path / "take"), tmp_path / "out.json", tmp_path / "out.html"
+    assert calibrate(take, output, "--protocol", str(quick_protocol), "--report", str(report), "--json") == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = record["sensors"]["k0"]
+    assert told["color_is_factory"] and told["color_rms_px"] is None and told["predicted_person_px"] is None
+    assert len(told["held_out_depth_mm"]) == 6 and told["held_out_mm"] == []
+    calibration = load_calibration(output)
+    solved, truth = calibration.sensors["k0"], load_truth(simulated, "calibration").sensors["k0"]
+    assert calibration.target == "object"
+    assert "object.toml" in calibration.inputs_sha256
+    points = person_points(np.zeros(3), np.array([0.0, 1.0, 0.0]))
+    true_pose = truth.T_color_depth.rigid().inverse() @ truth.T_color_scan.rigid()
+    pose = solved.T_color_depth.rigid().inverse() @ solved.T_color_scan.rigid()
+    assert target_error_mm(pose, true_pose, points).mean() < 3.0
+    with open_recording(take / "kinect-k0.mkv") as recording:
+        factory = parse_calibration(recording.calibration_json, where="test")
+    assert solved.color_is_factory
+    assert solved.T_color_depth.rigid().matrix == pytest.approx(factory.T_color_depth.matrix, abs=1e-9)
+    assert all(entry.num_color_corners == 0 and entry.held_out_depth_mm is not None for entry in solved.placements)
+    page = report.read_text()
+    assert "transform from depth to colour are the factory" in page
+    assert len(re.findall(r"<figcaption>[^<]*no corners: the target has no boards", page)) == 6
+
+
+@pytest.mark.slow
+def test_a_scan_of_another_size_is_refused(simulated, tmp_path, capsys):
+    take = without_markers(simulated, tmp_path / "take")
+    first, *others = sorted((take / "scans").glob("frame-*"))
+    for path in others:
+        path.unlink()
+    mesh = load_mesh(first)
+    save_mesh(first, replace(mesh, vertices=mesh.vertices * 0.2))
+    assert calibrate(take, tmp_path / "out.json") == 4
+    message = capsys.readouterr().err
+    assert "sensor k0" in message
+    assert "nothing of the scanned object's size" in message
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_target_without_markers_takes_no_mesh(tmp_path, capsys):
+    take = make_take(tmp_path / "take")
+    vase = tmp_path / "vase.toml"
+    vase.write_text('schema = "anim-real/geometry-target/1"\nname = "vase"\nmesh = "vase.ply"\n')
+    (take / "take.toml").write_text(TAKE_TOML.format(kind="calibration", rig="virtual") + f'target = "{vase}"\n')
+    assert calibrate(take, tmp_path / "out.json") == 2
+    assert "Leave out mesh" in capsys.readouterr().err

@@ -81,3 +81,11 @@ def test_a_broken_target_writes_nothing(tmp_path, capsys):
     assert export(str(own), tmp_path / "out") == 2
     assert "small.toml" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_target_without_boards_has_nothing_to_print(tmp_path, capsys):
+    assert export("object", tmp_path / "out") == 2
+    message = capsys.readouterr().err
+    assert "nothing to print" in message
+    assert "object.toml" in message
+    assert not (tmp_path / "out").exists()

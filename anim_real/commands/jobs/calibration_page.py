@@ -48,19 +48,33 @@ def add_calibration(report: Report, solved: SolvedRig) -> None:
             report.picture(
                 side_by_side(images),
                 f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used}): before "
-                "(factory cameras, first pose) and after: corners with residuals drawn 20 times longer, and the scan's "
-                "outline; depth minus scan, blue -8 mm to red +8 mm; IR",
+                f"(factory cameras, first pose) and after: {_drawn(solved.solutions[name])}; depth minus scan, "
+                "blue -8 mm to red +8 mm; IR",
             )
+
+
+def _drawn(solved: SensorSolution) -> str:
+    """What the overlays show."""
+    if solved.color_is_factory:
+        return "the scan's outline (no corners: the target has no boards)"
+    return "corners with residuals drawn 20 times longer, and the scan's outline"
 
 
 def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEvidence) -> None:
     report.table(
-        (f"{evidence.sensor}: placement", "colour rms px", "IR rms px", "depth rms mm", "held out mm", "held out px"),
+        (f"{evidence.sensor}: placement", "colour rms px", "IR rms px", "depth rms mm")
+        + (("held out mm along depth",) if sensor.color_is_factory else ("held out mm", "held out px")),
         [
-            (p.placement, p.color_rms_px, p.ir_rms_px, p.depth_rms_mm, p.held_out_target_mm, p.held_out_color_px)
+            (p.placement, p.color_rms_px, p.ir_rms_px, p.depth_rms_mm)
+            + ((p.held_out_depth_mm,) if sensor.color_is_factory else (p.held_out_target_mm, p.held_out_color_px))
             for p in sensor.placements
         ],
     )
+    if sensor.color_is_factory:
+        report.text(
+            "The target has no markers: depth alone was observed. The colour camera and the transform from depth to "
+            "colour are the factory's, and the expected error does not hold theirs."
+        )
     for kind, residuals in evidence.residuals.items():
         if len(residuals):
             caption = f"{len(residuals)} kept, {evidence.outliers[kind]} left out"
@@ -68,7 +82,8 @@ def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEv
     report.facts(
         {
             "depth bias": f"{1e3 * sensor.depth_bias.offset_m:.2f} mm + {1e3 * sensor.depth_bias.slope:.3f} mm per m",
-            "expected over a person": f"{evidence.predicted_target_mm:.2f} mm, {evidence.predicted_px:.3f} px",
+            "expected over a person": f"{evidence.predicted_target_mm:.2f} mm"
+            + ("" if sensor.color_is_factory else f", {evidence.predicted_px:.3f} px"),
         }
     )
 
@@ -77,32 +92,38 @@ def _add_uncertainty(report: Report, solved: SensorSolution) -> None:
     """Where the target stood, and how large the covariance expects the error to be over the volume."""
     covered = solved.coverage
     check = solved.bootstrap
+    seen = "depth pixel" if solved.color_is_factory else "corner"
     report.facts(
         {
-            "placements seen": f"{covered.num_placements}, {covered.num_color_corners} colour corners kept",
+            "placements seen": f"{covered.num_placements}"
+            + ("" if solved.color_is_factory else f", {covered.num_color_corners} colour corners kept"),
             "spread in depth, sideways, in height": f"{covered.depth_spread_m:.2f} m, "
             f"{covered.lateral_spread_m:.2f} m, {covered.height_span_m:.2f} m",
-            "volume within 0.35 m of a corner": f"{100 * covered.volume_share:.0f} %",
+            f"volume within 0.35 m of a {seen}": f"{100 * covered.volume_share:.0f} %",
             "bootstrap over placements / covariance": "too few placements"
             if check is None
             else f"{check.bootstrap_mm:.2f} / {check.jacobian_mm:.2f} mm = {check.ratio:.2f}",
         }
     )
-    report.chart(_volume_chart(solved), "left: corners observed (dots) and the volume's grid; right: expected error")
+    report.chart(_volume_chart(solved), f"left: {seen}s observed (dots) and the volume's grid; right: expected error")
 
 
 def _volume_chart(solved: SensorSolution) -> Figure:
-    """Two views of the volume in the colour camera's axes: corners observed, and the expected target error."""
+    """Two views of the volume in the colour camera's axes: what was observed, and the expected target error."""
     from matplotlib.figure import Figure
 
     state = solved.solution.state
     grid = state.T_color_scan.apply(solved.volume_scan)
-    pairs = [placement.color for placement in solved.problem.observations.placements if len(placement.color)]
+    observed = [placement.color.points_scan for placement in solved.problem.observations.placements]
+    if solved.color_is_factory:
+        observed = [points.anchors_scan for points in solved.solution.depth_points.values()]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(grid[:, 2], -grid[:, 1], "s", color="0.85", markersize=3)
-    for item in pairs:
-        points = state.T_color_scan.apply(item.points_scan)
+    for points_scan in observed:
+        if not len(points_scan):
+            continue
+        points = state.T_color_scan.apply(points_scan)
         left.plot(points[:, 2], -points[:, 1], ".", markersize=3)
     shown = right.scatter(grid[:, 2], -grid[:, 1], c=solved.target_map_mm, s=30, cmap="viridis")
     figure.colorbar(shown, ax=right, label="expected target error, mm")

@@ -1,33 +1,27 @@
-"""Solve every sensor of a rig from a calibration take: read captures and scans, find corners, clock, solve, judge."""
+"""Solve every sensor of a rig from a calibration take: read captures and scans, observe, clock, solve, judge."""
 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from anim_real import __version__
-from anim_real.calibrate.boards import Target, corner_positions
-from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.observations import Placement, SensorObservations
-from anim_real.calibrate.observe import PlacementImages, observe_placement
-from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec, SegmentsSpec, load_protocol
+from anim_real.calibrate.observe import PlacementImages
+from anim_real.calibrate.protocol import SegmentsSpec, load_protocol
 from anim_real.calibrate.report import SensorEvidence, sensor_evidence
-from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
-from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
-from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve_sensor
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.sensor import SensorSolution, sensor_calibration
 from anim_real.calibration import Calibration, ClockMap, SensorCalibration
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.capture.recording.k4a_mkv import Recording, open_recording
-from anim_real.capture.scanner import load_scan
 from anim_real.commands.jobs.take_clocks import led_clock
+from anim_real.commands.jobs.target_scans import BoardScans, ObjectScans, load_target_scans
 from anim_real.console import Console
-from anim_real.errors import ConfigError, DataError
+from anim_real.errors import ConfigError
 from anim_real.files import sha256_file
-from anim_real.mesh import Mesh
 from anim_real.resources import find
 from anim_real.rig import RigSpec, SensorSpec, load_rig
 from anim_real.take import Take, load_take
@@ -52,19 +46,16 @@ def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: C
     protocol, protocol_path = load_protocol(protocol_name or rig.protocol)
     take = load_take(folder)
     _check_take(take, rig)
-    target = load_target(take.spec.target or rig.target)
-    scans = _Scans(take, rig, target, console)
+    scans = load_target_scans(take.spec.target or rig.target, take, rig, protocol, console)
     sensors: dict[str, SensorCalibration] = {}
     solutions, images = {}, {}
     for spec in rig.sensors:
         prefix = f"{spec.id}: " if len(rig.sensors) > 1 else ""
-        sensors[spec.id], solutions[spec.id], images[spec.id] = _solve_one(
-            take, rig, spec, protocol, target, scans, console, prefix
-        )
+        sensors[spec.id], solutions[spec.id], images[spec.id] = _solve_one(take, rig, spec, scans, console, prefix)
     calibration = Calibration(
         rig=rig.name,
         rig_sha256=rig_sha256,
-        target=target.name,
+        target=scans.name,
         protocol=protocol.name,
         take_id=take.spec.take_id,
         sensors=sensors,
@@ -76,38 +67,11 @@ def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: C
     return SolvedRig(calibration=calibration, solutions=solutions, images=images)
 
 
-class _Scans:
-    """The take's scans in metres with their corners, each found once for all sensors and averaged over the scans."""
-
-    def __init__(self, take: Take, rig: RigSpec, target: Target, console: Console) -> None:
-        self.detector = CornerDetector(target)
-        self.meshes: dict[int, Mesh] = {}
-        self.corners: dict[int, ScanCorners] = {}
-        for frame, path in console.progress(sorted(take.scan_paths.items()), "scans", len(take.scan_paths)):
-            mesh = load_scan(path, rig.scanner)
-            try:
-                self.corners[frame] = find_scan_corners(
-                    TexturedScan(mesh), target, self.detector, up=rig.scanner.up_vector
-                )
-            except DataError as error:
-                raise type(error)(error.what, where=path, fix=error.fix) from error
-            self.meshes[frame] = mesh
-        shared = share_shape(
-            {frame: CornerCloud(ids=found.ids, points=found.points) for frame, found in self.corners.items()},
-            *corner_positions(target),
-        )
-        self.scatter_m = shared.rms_m
-        for frame, cloud in shared.clouds.items():
-            self.corners[frame] = replace(self.corners[frame], points=cloud.points)
-
-
 def _solve_one(
     take: Take,
     rig: RigSpec,
     spec: SensorSpec,
-    protocol: ProtocolSpec,
-    target: Target,
-    scans: _Scans,
+    scans: BoardScans | ObjectScans,
     console: Console,
     prefix: str,
 ) -> tuple[SensorCalibration, SensorSolution, dict[int, PlacementImages]]:
@@ -118,25 +82,14 @@ def _solve_one(
         console.say(f"{spec.id}: reading the LED")
         clock = led_clock(take, recording, rig, spec)
         color = factory.camera("color", spec.color_mode)
-        max_motion_px = protocol.segments.max_motion_px * color.width / COLOR_REFERENCE_WIDTH_PX
         placements: list[Placement] = []
         images: dict[int, PlacementImages] = {}
-        wanted = _captures_of_scans(recording, take, clock, protocol.segments, scans)
+        wanted = _captures_of_scans(recording, take, clock, scans.protocol.segments, scans)
         for index, (scan_frame, captures) in enumerate(console.progress(wanted, f"{spec.id}: placements", len(wanted))):
             if not captures:
                 continue
             frames = [recording.capture(number) for number in captures]
-            placement, shown = observe_placement(
-                index,
-                scan_frame,
-                scans.meshes[scan_frame],
-                frames,
-                target,
-                scans.detector,
-                up=rig.scanner.up_vector,
-                scan_corners=scans.corners[scan_frame],
-                max_motion_px=max_motion_px,
-            )
+            placement, shown = scans.observe(index, scan_frame, frames, color)
             placements.append(placement)
             images[index] = shown
         observations = SensorObservations(
@@ -148,14 +101,7 @@ def _solve_one(
         )
         serial = recording.info.serial
     console.say(f"{spec.id}: solving {len(placements)} placements with {observations.num_corners} corners")
-    solved = solve_sensor(
-        observations,
-        target,
-        protocol,
-        floor_center=np.array(rig.volume.center),
-        up=rig.scanner.up_vector,
-        gate_prefix=prefix,
-    )
+    solved = scans.solve(observations, np.array(rig.volume.center), prefix)
     record = sensor_calibration(
         solved, serial=serial, color_mode=spec.color_mode, depth_mode=spec.depth_mode, clock=clock
     )
@@ -163,7 +109,7 @@ def _solve_one(
 
 
 def _captures_of_scans(
-    recording: Recording, take: Take, clock: ClockMap, segments: SegmentsSpec, scans: _Scans
+    recording: Recording, take: Take, clock: ClockMap, segments: SegmentsSpec, scans: BoardScans | ObjectScans
 ) -> list[tuple[int, list[int]]]:
     """Per scan its frame index and the captures nearest in time within the window, in time order."""
     stamps = recording.stamps()

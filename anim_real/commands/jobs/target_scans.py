@@ -1,0 +1,137 @@
+"""The scans of a calibration take with what its target allows: corners of its boards, or its shape alone.
+
+Both kinds observe a placement and solve a sensor in their own way; the rest of the solve does not ask which it is.
+Metres, frame ``scan``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anim_real.calibrate.boards import corner_positions
+from anim_real.calibrate.detect import CornerDetector, grey_of_ir, mean_image
+from anim_real.calibrate.geometry_observe import observe_geometry
+from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
+from anim_real.calibrate.observations import Placement, SensorObservations
+from anim_real.calibrate.observe import PlacementImages, observe_placement
+from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec
+from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
+from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
+from anim_real.calibrate.sensor import SensorSolution, solve_sensor
+from anim_real.calibrate.targets import load_target
+from anim_real.capture.scanner import load_scan
+from anim_real.console import Console
+from anim_real.errors import ConfigError, DataError
+from anim_real.geometry.cameras import Camera
+from anim_real.mesh import Mesh
+from anim_real.rig import RigSpec
+from anim_real.take import RgbdFrame, Take
+from anim_real.target import is_geometry_target, load_geometry_target
+
+
+def load_target_scans(
+    name: str, take: Take, rig: RigSpec, protocol: ProtocolSpec, console: Console
+) -> BoardScans | ObjectScans:
+    """Read the target, by name or path, and the take's scans of it."""
+    kind = ObjectScans if is_geometry_target(name) else BoardScans
+    return kind(name, take, rig, protocol, console)
+
+
+class BoardScans:
+    """Scans of a target with boards: their corners, each found once for all sensors and averaged over the scans."""
+
+    def __init__(self, name: str, take: Take, rig: RigSpec, protocol: ProtocolSpec, console: Console) -> None:
+        self.target = load_target(name)
+        self.name = self.target.name
+        self.protocol = protocol
+        self.up = rig.scanner.up_vector
+        self.detector = CornerDetector(self.target)
+        self.meshes: dict[int, Mesh] = {}
+        self.corners: dict[int, ScanCorners] = {}
+        for frame, path in console.progress(sorted(take.scan_paths.items()), "scans", len(take.scan_paths)):
+            mesh = load_scan(path, rig.scanner)
+            try:
+                self.corners[frame] = find_scan_corners(TexturedScan(mesh), self.target, self.detector, up=self.up)
+            except DataError as error:
+                raise type(error)(error.what, where=path, fix=error.fix) from error
+            self.meshes[frame] = mesh
+        shared = share_shape(
+            {frame: CornerCloud(ids=found.ids, points=found.points) for frame, found in self.corners.items()},
+            *corner_positions(self.target),
+        )
+        self.scatter_m = shared.rms_m
+        for frame, cloud in shared.clouds.items():
+            self.corners[frame] = replace(self.corners[frame], points=cloud.points)
+
+    def observe(
+        self, index: int, scan_frame: int, frames: list[RgbdFrame], color: Camera
+    ) -> tuple[Placement, PlacementImages]:
+        """Observe a placement in the captures around its scan; ``color`` is the factory's camera."""
+        return observe_placement(
+            index,
+            scan_frame,
+            self.meshes[scan_frame],
+            frames,
+            self.target,
+            self.detector,
+            up=self.up,
+            scan_corners=self.corners[scan_frame],
+            max_motion_px=self.protocol.segments.max_motion_px * color.width / COLOR_REFERENCE_WIDTH_PX,
+        )
+
+    def solve(self, observations: SensorObservations, floor_center: NDArray[np.float64], prefix: str) -> SensorSolution:
+        """Solve a sensor by its corners and depth."""
+        return solve_sensor(
+            observations, self.target, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
+        )
+
+
+class ObjectScans:
+    """Scans of an object without markers, each of which is the object's shape at its placement."""
+
+    def __init__(self, name: str, take: Take, rig: RigSpec, protocol: ProtocolSpec, console: Console) -> None:
+        target, path = load_geometry_target(name)
+        if target.mesh is not None:
+            raise ConfigError(
+                f"names the mesh {target.mesh!r}, but every placement's own scan is the object's shape here",
+                where=path,
+                fix="Leave out mesh",
+            )
+        self.name = target.name
+        self.protocol = protocol
+        self.up = rig.scanner.up_vector
+        self.meshes: dict[int, Mesh] = {
+            frame: load_scan(path, rig.scanner)
+            for frame, path in console.progress(sorted(take.scan_paths.items()), "scans", len(take.scan_paths))
+        }
+
+    def observe(
+        self, index: int, scan_frame: int, frames: list[RgbdFrame], color: Camera
+    ) -> tuple[Placement, PlacementImages]:
+        """Observe a placement in the depth around its scan; ``color`` is the factory's camera."""
+        deep = [(frame, frame.depth_mm) for frame in frames if frame.depth_mm is not None]
+        placement, kept = observe_geometry(index, scan_frame, self.meshes[scan_frame], [depth for _, depth in deep])
+        still = [deep[k][0] for k in kept]
+        return placement, _images(still, len(deep) - len(still), color)
+
+    def solve(self, observations: SensorObservations, floor_center: NDArray[np.float64], prefix: str) -> SensorSolution:
+        """Solve a sensor by its depth alone."""
+        return solve_geometry_sensor(
+            observations, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
+        )
+
+
+def _images(still: list[RgbdFrame], num_moving: int, color: Camera) -> PlacementImages:
+    """Mean images for the report; black where no capture has colour."""
+    colors = [frame.color for frame in still if frame.color is not None]
+    infrared = [frame.ir for frame in still if frame.ir is not None]
+    black = np.zeros((color.height, color.width, 3), np.uint8)
+    return PlacementImages(
+        color=np.rint(mean_image(colors)).astype(np.uint8) if colors else black,
+        ir=grey_of_ir(mean_image(infrared)) if infrared else None,
+        captures=tuple(frame.index for frame in still),
+        num_moving=num_moving,
+    )
