@@ -81,7 +81,8 @@ def _solve_one(
         factory = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
         console.say(f"{spec.id}: reading the LED")
         clock = led_clock(take, recording, rig, spec)
-        color = factory.camera("color", spec.color_mode)
+        check_radius = recording.info.check_radius
+        color = factory.camera("color", spec.color_mode, check_radius=check_radius)
         placements: list[Placement] = []
         images: dict[int, PlacementImages] = {}
         wanted = _captures_of_scans(recording, take, clock, scans.protocol.segments, scans)
@@ -95,11 +96,14 @@ def _solve_one(
         observations = SensorObservations(
             sensor=spec.id,
             color=color,
-            depth=factory.camera("depth", spec.depth_mode),
+            depth=factory.camera("depth", spec.depth_mode, check_radius=check_radius),
             T_color_depth=factory.T_color_depth,
             placements=tuple(placements),
         )
         serial = recording.info.serial
+    remark = scans.remark(images)
+    if remark is not None:
+        console.say(f"{spec.id}: {remark}")
     console.say(f"{spec.id}: solving {len(placements)} placements with {observations.num_corners} corners")
     solved = scans.solve(observations, np.array(rig.volume.center), prefix)
     record = sensor_calibration(

@@ -6,13 +6,14 @@ Metres, frame ``scan``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.boards import corner_positions
-from anim_real.calibrate.detect import CornerDetector, grey_of_ir, mean_image
+from anim_real.calibrate.detect import CornerDetector, grey_of_ir, mean_image, polarity_remark
 from anim_real.calibrate.geometry_observe import observe_geometry
 from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
 from anim_real.calibrate.observations import Placement, SensorObservations
@@ -88,6 +89,10 @@ class BoardScans:
             observations, self.target, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
         )
 
+    def remark(self, images: Mapping[int, PlacementImages]) -> str | None:
+        """What a person should know of how the boards were seen."""
+        return polarity_remark(self.target, [shown.inverted for shown in images.values()])
+
 
 class ObjectScans:
     """Scans of an object without markers, each of which is the object's shape at its placement."""
@@ -122,6 +127,10 @@ class ObjectScans:
         return solve_geometry_sensor(
             observations, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
         )
+
+    def remark(self, images: Mapping[int, PlacementImages]) -> str | None:
+        """Nothing: there are no boards."""
+        return None
 
 
 def _images(still: list[RgbdFrame], num_moving: int, color: Camera) -> PlacementImages:
