@@ -117,7 +117,8 @@ def test_a_forked_process_may_align_after_its_parent_did() -> None:
             os._exit(0 if (align() == parent).all() and parent.any() else 1)
         assert os.waitpid(child, 0)[1] == 0
     """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    finished = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_a_crop_of_the_target_is_a_crop_of_the_answer() -> None:
