@@ -85,12 +85,6 @@ class Lattice:
         return bool(((index <= 0) | (index >= np.array(self.shape) - 2)).any())
 
 
-def unique_keys(keys: Keys) -> Keys:
-    """Sorted distinct keys of any shape; several times faster than ``np.unique``, which hashes integers."""
-    ordered = np.sort(keys, axis=None)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
-
-
 class KeyTable:
     """Numbers keys >= 0 as 0, 1, 2, ... in the order in which they first appear (hashing with open addressing)."""
 

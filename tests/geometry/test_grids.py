@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.geometry.grids import CORNERS, KeyTable, Lattice, morton_order, unique_keys
+from anim_real.geometry.grids import CORNERS, KeyTable, Lattice, morton_order
 
 
 @pytest.fixture
@@ -55,12 +55,6 @@ def test_large_lattices_do_not_overflow():
     lattice = Lattice(origin=np.zeros(3), cell_m=1.0, shape=(2_000_000, 2_000_000, 2_000_000))
     index = np.array([[1_999_999, 1_999_999, 1_999_999], [0, 1, 1_234_567]])
     assert np.array_equal(lattice.index(lattice.keys(index)), index)
-
-
-def test_unique_keys(rng):
-    keys = rng.integers(0, 50, (40, 8))
-    assert np.array_equal(unique_keys(keys), np.unique(keys))
-    assert len(unique_keys(np.zeros(0, dtype=np.int64))) == 0
 
 
 @pytest.mark.parametrize("expected", [1, 100_000])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anim_real.errors import DataError
-from anim_real.geometry.grids import Lattice, unique_keys
+from anim_real.geometry.grids import Lattice
 from anim_real.meshes.band import grow_band
 from anim_real.meshes.winding import INSIDE, WindingNumber
 
@@ -20,7 +20,7 @@ def band_of(mesh, cells, num_seeds=None):
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
     lattice = Lattice.around(low, high, cell_m=float((high - low).max()) / cells, padding_cells=6)
     winding = WindingNumber(mesh.vertices, mesh.faces)
-    seeds = unique_keys(lattice.cells_of(mesh.corners.mean(1)))[:num_seeds]
+    seeds = np.unique(lattice.cells_of(mesh.corners.mean(1)))[:num_seeds]
     return lattice, winding, grow_band(lattice, seeds, lambda keys: winding.at(lattice.points(keys)), INSIDE)
 
 
