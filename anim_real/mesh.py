@@ -6,6 +6,7 @@ a mesh can answer inside/outside.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,14 +72,16 @@ class Mesh:
     @property
     def volume(self) -> float:
         """Signed volume by the divergence theorem; meaningful for closed meshes."""
-        a, b, c = np.moveaxis(self.corners - self.vertices.mean(0), 1, 0)
-        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6.0)
+        from anim_real.geometry.triangles import enclosed_volume
+
+        return float(enclosed_volume(self.vertices, self.faces, self.vertices.mean(0)))
 
     @property
     def face_areas(self) -> Array:
         """(F,) area of every face."""
-        a, b, c = np.moveaxis(self.corners, 1, 0)
-        return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2.0
+        from anim_real.geometry.triangles import area_vectors
+
+        return area_vectors(self.vertices, self.faces)[1]
 
     def moved(self, vertices: Array) -> Mesh:
         """Return the same mesh with other vertex positions (V, 3)."""
@@ -154,7 +157,8 @@ def load_mesh(path: Path) -> Mesh:
             f"mesh format {path.suffix!r} is not supported", where=path, fix=f"Use one of {', '.join(SUFFIXES)}"
         )
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module="trimesh")  # of materials without texture
             scene = trimesh.load_scene(
                 stream,
                 file_type=path.suffix[1:].lower(),
@@ -162,7 +166,7 @@ def load_mesh(path: Path) -> Mesh:
                 process=False,
                 maintain_order=True,
             )
-        loaded = scene.to_mesh() if scene.geometry else None
+            loaded = scene.to_mesh() if scene.geometry else None
     except DataError:
         raise
     except Exception as error:

@@ -2,15 +2,18 @@
 
     python benchmarks/scans.py                              a procedural figure with holes, 40k and 200k faces
     python benchmarks/scans.py --faces 200000 --dense       also the dense libigl field at 256 (a minute per run)
+    python benchmarks/scans.py --faces 200000 --cube        and on all 256^3 points of a cube (minutes)
     python benchmarks/scans.py --studio 1 --dense           the same for a scan of the virtual studio, 110k faces
     python benchmarks/scans.py --faces 1000000 --skip-poisson  one million faces
     python benchmarks/scans.py --files FOLDER_OR_MESH ...   files of your own, scaled to 1.6 m
     python benchmarks/scans.py --many 200                   faulty raw scans, counted
     python benchmarks/scans.py --peak 1000000               peak memory of one closing at 512
+    python benchmarks/scans.py --flags 9 14                 labels whose sign rests on hole filling, of studio scans
     python benchmarks/scans.py --marching                   extraction alone, against dense marching cubes
 
 Times are process CPU seconds (all threads) and wall seconds, least and median of ``--repeats`` interleaved runs.
-Errors are distances from points on the scan (evenly by area) to the closed mesh, in mm.
+Errors are distances from points on the scan (evenly by area) to the closed mesh, in mm. For files they are split by
+what lies on both sides of the point: a closed surface leaves out what has inside, or outside, on both.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,7 @@ from anim_real.geometry.grids import Lattice
 from anim_real.mesh import SUFFIXES, Mesh, closedness_problem, load_mesh
 from anim_real.meshes.inspect import mend
 from anim_real.meshes.marching import march
-from anim_real.meshes.sample import ScanField
+from anim_real.meshes.sample import ScanField, sample_pool
 from anim_real.meshes.signs import ScanSides
 from anim_real.meshes.watertight import WatertightResult, make_watertight
 from anim_real.meshes.winding import INSIDE, WindingNumber
@@ -44,8 +48,14 @@ ROOT = Path(__file__).resolve().parent.parent
 NUM_LABELS = 48_000
 SIGMA_M = 0.005
 STUDIO_SEED = 9  # arms spread
+NUM_POOL = 100_000
+WRONG_M = 0.002
 FILE_SIZE_M = 1.6  # a cell of 3.1 mm at 512
 AWAY_M = 0.02  # from all rims
+NUM_FILE_POINTS = 20_000
+SIDE_STEP = 1e-6  # of the extent, off the surface
+ASTRAY_CELLS = 0.1  # of points nearer to the mesh than this nobody asks why
+THIN_CELLS = (0.1, 0.25, 0.5, 0.75, 1.0)  # where a point's normal meets the other side again
 
 
 @dataclass
@@ -119,13 +129,23 @@ def figure(num_faces: int, rng: np.random.Generator) -> tuple[Mesh, Mesh]:
     return Mesh(vertices=whole.vertices, faces=whole.faces[keep]), whole
 
 
-def dense_libigl(scan: Mesh, resolution: int) -> Mesh:
-    """Signed distance on the dense grid, then marching cubes: what the narrow band replaces."""
+def dense_libigl(scan: Mesh, resolution: int, *, is_cube: bool) -> Mesh:
+    """Signed distance on the dense grid in one call, then marching cubes: what the narrow band replaces.
+
+    Either on the points of the scan's own box, at the cell size of ours and three cells around it, or on all
+    ``resolution`` ^ 3 points of a cube around the scan, as networks are evaluated (their cell is 3 % larger).
+    """
     low, high = scan.vertices.min(0), scan.vertices.max(0)
-    cell = float((high - low).max()) / resolution
-    shape = np.ceil((high - low) / cell).astype(int) + 7
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape[::-1]), indexing="ij"), -1).reshape(-1, 3)[:, ::-1]
-    points = np.ascontiguousarray(low + cell * (index - 3))
+    if is_cube:
+        cell, shape = float((high - low).max()) / (resolution - 7), np.full(3, resolution)
+        low = (low + high - (resolution - 7) * cell) / 2
+    else:
+        cell = float((high - low).max()) / resolution
+        shape = np.ceil((high - low) / cell).astype(int) + 7
+    z, y, x = (low[axis] + cell * (np.arange(shape[axis]) - 3) for axis in (2, 1, 0))
+    points = np.empty((*shape[::-1], 3))
+    points[..., 0], points[..., 1], points[..., 2] = x, y[:, None], z[:, None, None]
+    points = points.reshape(-1, 3)
     values = igl.signed_distance(points, scan.vertices, scan.faces, igl.SIGNED_DISTANCE_TYPE_FAST_WINDING_NUMBER)[0]
     vertices, faces, _ = igl.marching_cubes(values, points, *shape.tolist(), 0.0)
     return Mesh(vertices=vertices, faces=faces)
@@ -158,8 +178,10 @@ def compare_closing(scan: Mesh, arguments: argparse.Namespace) -> None:
         if not arguments.skip_poisson and resolution <= 512:
             calls["poisson"] = lambda r=resolution: poisson(mended, r)
         runs = interleaved(calls, arguments.repeats)
-        if arguments.dense and resolution == 256:
-            runs |= interleaved({"dense libigl": lambda: dense_libigl(mended, 256)}, 1)
+        if resolution == 256:
+            dense = {"dense, box": False} if arguments.dense else {}
+            dense |= {"dense, cube": True} if arguments.cube else {}
+            runs |= interleaved({name: partial(dense_libigl, mended, 256, is_cube=at) for name, at in dense.items()}, 1)
         for name, run in runs.items():
             mesh = run.answer.mesh if isinstance(run.answer, WatertightResult) else run.answer
             problem = closedness_problem(mesh)
@@ -249,13 +271,50 @@ def close_files(paths: list[Path]) -> None:
             print(f"  {path.name:24} refused: {error}")
             continue
         result, found = run.answer, run.answer.report.inspection
-        own = result.labels.faces[~result.labels.is_patch]
-        to_scan = result.report.mesh_to_scan
         print(
-            f"  {path.name:24} {len(scan.faces):6} faces, {run.cpu[0]:5.2f} s CPU | to the scan {to_scan} | "
-            f"from it {errors_mm(result.labels.vertices, own, result.mesh)} | {result.report.num_holes} holes, "
+            f"  {path.name:24} {len(scan.faces):6} faces, {run.cpu[0]:5.2f} s CPU | to the scan "
+            f"{result.report.mesh_to_scan} | {result.report.num_holes} holes, "
             f"{100 * result.report.invented_share:.1f} % invented, {found.num_pieces} pieces, {state_of(result)}"
         )
+        print_from_scan(result)
+
+
+def print_from_scan(result: WatertightResult) -> None:
+    """Distances from points on a mended scan to the closed mesh, by what lies on both sides of each point.
+
+    The sides are exact winding numbers, which know nothing of our mesh or lattice. A closed outer surface rightly keeps
+    away from what has inside on both sides (teeth, a body under clothes) and from what has it on neither.
+    """
+    scan, cell = result.scan, result.report.cell_m
+    points, face = sample_surface(scan.vertices, scan.faces, NUM_FILE_POINTS, np.random.default_rng(0))
+    corners = scan.vertices[scan.faces[face]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+
+    def is_inside(rows: np.ndarray, step: float) -> np.ndarray:
+        return np.asarray(igl.winding_number(scan.vertices, scan.faces, points[rows] + step * normal[rows])) > INSIDE
+
+    every = np.arange(len(points))
+    front, back = (
+        is_inside(every, SIDE_STEP * scan.inspection.extent),
+        is_inside(every, -SIDE_STEP * scan.inspection.extent),
+    )
+    gap = 1e3 * SurfaceDistance(result.mesh.vertices, result.mesh.faces).closest(points).distance
+    bounds = ~front & back
+    astray = np.flatnonzero(bounds & (gap > 1e3 * ASTRAY_CELLS * cell))
+    is_thin = np.zeros(len(points), dtype=bool)
+    for share in THIN_CELLS:
+        is_thin[astray] |= is_inside(astray, share * cell) | ~is_inside(astray, -share * cell)
+    for name, rows in (
+        ("all points of the scan", every >= 0),
+        ("inside on both sides", front & back),
+        ("outside on both sides", ~front & ~back),
+        ("bounding the inside", bounds),
+        ("  less what is thinner than a cell", bounds & ~is_thin),
+    ):
+        if rows.any():
+            figures = f"mean {gap[rows].mean():.4f} p99 {np.quantile(gap[rows], 0.99):.3f} max {gap[rows].max():.2f} mm"
+            print(f"    {name:36} {100 * rows.mean():6.2f} % | {figures}")
 
 
 def state_of(result: WatertightResult) -> str:
@@ -274,10 +333,14 @@ def many(count: int, resolution: int) -> None:
     from tests.meshes.raw_scans import raw_scan
 
     states: Counter[str] = Counter()
-    missed, gaps, start = [], [], time.perf_counter()
+    missed, missed_studio, gaps, start = [], [], [], time.perf_counter()
     for seed in range(count):
         studio = seed % 5 == 4
-        scan, solids = (studio_scan(seed), ()) if studio else (raw_scan(seed).scan, raw_scan(seed).solids)
+        if studio:
+            scan, body = studio_scan(seed)
+            solids: tuple[Mesh, ...] = (body,)
+        else:
+            scan, solids = raw_scan(seed).scan, raw_scan(seed).solids
         try:
             result = make_watertight(scan, resolution=resolution)
         except AnimRealError as error:
@@ -285,11 +348,13 @@ def many(count: int, resolution: int) -> None:
             continue
         states[state_of(result)] += 1
         gaps.append(result.report.mesh_to_scan.mean_m / result.report.cell_m)
-        if solids:
-            missed.append(missed_share(result.mesh, solids))
+        (missed_studio if studio else missed).append(missed_share(result.mesh, solids))
     print(f"  {count} raw scans at {resolution}, {time.perf_counter() - start:.0f} s: {dict(states)}")
     print(f"  mean distance to the scan, cells: median {np.median(gaps):.3f}, worst {max(gaps):.3f}")
-    print(f"  inside of the clean solids that was lost: median {np.median(missed):.2%}, worst {max(missed):.2%}")
+    for name, shares in (("procedural solids", missed), ("studio's performers", missed_studio)):
+        if shares:
+            lost = f"median {np.median(shares):.2%}, worst {max(shares):.2%}"
+            print(f"  inside of the {name} that was lost, at {resolution} cells: {lost}")
 
 
 def missed_share(mesh: Mesh, solids: tuple[Mesh, ...]) -> float:
@@ -302,15 +367,36 @@ def missed_share(mesh: Mesh, solids: tuple[Mesh, ...]) -> float:
     return float((truth & ~ours).sum() / truth.sum())
 
 
-def studio_scan(seed: int) -> Mesh:
-    """A raw scan of the virtual studio: a dressed performer, seen by its scanner."""
+def studio_scan(seed: int) -> tuple[Mesh, Mesh]:
+    """A raw scan of the virtual studio, a dressed performer seen by its scanner, and the closed performer."""
     from anim_real.studio.bodies import ACTIONS, make_performer
     from anim_real.studio.scanner import ScanFaults, raw_scan, scanner_cameras
 
     performer = make_performer(seed)
     rng = np.random.default_rng(seed)
     body = performer.pose(sorted(ACTIONS)[seed % len(ACTIONS)], float(rng.uniform(0, 3)))
-    return raw_scan(body, scanner_cameras(1.0), ScanFaults(), rng, ir_albedo=performer.ir_albedo)
+    return raw_scan(body, scanner_cameras(1.0), ScanFaults(), rng, ir_albedo=performer.ir_albedo), body
+
+
+def rate_flags(seeds: list[int]) -> None:
+    """Labels of studio scans whose sign is wrong, and how many of them the pool flags as invented.
+
+    The closed performer is the truth, its skirt a shell of cloth around air: closing the scan fills that air.
+    """
+    for seed in seeds:
+        scan, body = studio_scan(seed)
+        result = make_watertight(scan, resolution=256)
+        pool = sample_pool(result, num_points=NUM_POOL, rng=np.random.default_rng(seed))
+        points = pool.points.astype(float)
+        truth = WindingNumber(body.vertices, body.faces)
+        is_wrong = (pool.sdf < 0) != (truth.at(points) > INSIDE)
+        is_wrong &= SurfaceDistance(body.vertices, body.faces).closest(points).distance > WRONG_M
+        flagged = pool.invented[is_wrong].mean() if is_wrong.any() else 1.0
+        print(
+            f"  studio {seed}: {result.report.invented_share:.1%} of the surface invented; of {NUM_POOL} labels "
+            f"{is_wrong.mean():.2%} have the wrong sign more than {1e3 * WRONG_M:.0f} mm from the surface; "
+            f"{flagged:.1%} of these are flagged; {(pool.invented & ~is_wrong).mean():.2%} are flagged although right"
+        )
 
 
 def subdivided(mesh: Mesh) -> Mesh:
@@ -376,12 +462,14 @@ def main() -> None:
     parser.add_argument("--faces", type=int, nargs="*", default=[40_000, 200_000], help="sizes of the figure")
     parser.add_argument("--resolutions", type=int, nargs="*", default=[256, 512])
     parser.add_argument("--studio", type=int, help="how often to subdivide a studio scan of 27k faces")
-    parser.add_argument("--dense", action="store_true", help="run the dense libigl field at 256")
+    parser.add_argument("--dense", action="store_true", help="run the dense libigl field at 256, in the scan's box")
+    parser.add_argument("--cube", action="store_true", help="run it on 256^3 points: minutes, and 2.5 GB of memory")
     parser.add_argument("--skip-poisson", action="store_true")
     parser.add_argument("--files", type=Path, nargs="*", default=[])
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--many-resolution", type=int, default=128)
     parser.add_argument("--peak", type=int, default=0, help="number of faces")
+    parser.add_argument("--flags", type=int, nargs="*", default=[], help="seeds of studio scans; 9 wears a skirt")
     parser.add_argument("--marching", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -394,10 +482,12 @@ def main() -> None:
         many(arguments.many, arguments.many_resolution)
     elif arguments.files:
         close_files(arguments.files)
+    elif arguments.flags:
+        rate_flags(arguments.flags)
     elif arguments.marching:
         compare_marching(arguments.repeats)
     elif arguments.studio is not None:
-        scan = studio_scan(STUDIO_SEED)
+        scan, _ = studio_scan(STUDIO_SEED)
         for _ in range(arguments.studio):
             scan = subdivided(scan)
         print(f"studio scan of {len(scan.faces)} faces")

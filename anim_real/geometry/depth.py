@@ -27,6 +27,12 @@ def camera_rays(camera: Camera) -> Array:
     )
 
 
+def range_per_z(camera: Camera) -> Array:
+    """(H, W) length of every pixel's ray at z = 1; 1 where there is no ray."""
+    rays = camera_rays(camera)
+    return np.nan_to_num(np.sqrt(1.0 + rays[..., 0] ** 2 + rays[..., 1] ** 2), nan=1.0)
+
+
 def unproject(depth_mm: NDArray, camera: Camera | OrthographicCamera, z: NDArray | None = None) -> Array:
     """Lift a depth image to points.
 

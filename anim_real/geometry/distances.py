@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from anim_real.geometry.bvh import BATCH, Tree, nearest
+from anim_real.geometry.grids import morton_order
+from anim_real.geometry.stripes import even_stripes, run_stripes
 
 Array = NDArray[np.float64]
 
@@ -27,34 +30,33 @@ class Closest:
 
 
 class SurfaceDistance:
-    """Triangles (V, 3) metres and (F, 3), prepared for nearest-point queries (Embree, through open3d).
-
-    Accuracy is float32's: about 1e-7 of the extent.
-    """
+    """Triangles (V, 3) metres and (F, 3), prepared for nearest-point queries that are exact in double precision."""
 
     def __init__(self, vertices: ArrayLike, faces: ArrayLike) -> None:
-        import open3d as o3d
+        positions = np.asarray(vertices, dtype=np.float64)
+        self._tree = Tree.of(positions, np.ascontiguousarray(faces, dtype=np.int64))
 
-        tensor: Any = o3d.core.Tensor
-        vertices = np.asarray(vertices, dtype=np.float64)
-        self._center = (vertices.min(0) + vertices.max(0)) / 2  # float32 keeps most digits near zero
-        self._scene = o3d.t.geometry.RaycastingScene()
-        self._scene.add_triangles(
-            tensor((vertices - self._center).astype(np.float32)),
-            tensor(np.asarray(faces, dtype=np.uint32)),
-        )
-        self._tensor = tensor
+    def closest(self, points: ArrayLike, *, is_sorted: bool = False) -> Closest:
+        """Nearest surface point of each of points (N, 3) in the mesh's frame.
 
-    def closest(self, points: ArrayLike) -> Closest:
-        """Nearest surface point of each of points (N, 3) in the mesh's frame."""
-        local = np.asarray(points, dtype=np.float64) - self._center
-        answer = self._scene.compute_closest_points(self._tensor(local.astype(np.float32)))
-        nearest = answer["points"].numpy().astype(np.float64)
-        return Closest(
-            distance=np.linalg.norm(local - nearest, axis=-1),
-            point=nearest + self._center,
-            face=answer["primitive_ids"].numpy().astype(np.int64),
+        Args:
+            points: (N, 3) queries.
+            is_sorted: the points are already near each other in memory; else they are visited in Morton order.
+        """
+        queries = np.ascontiguousarray(points, dtype=np.float64)
+        place, row = np.empty((len(queries), 3)), np.empty(len(queries), dtype=np.int64)
+        order = None if is_sorted or len(queries) == 0 else morton_order(queries)
+        nearby = queries if order is None else queries[order]
+        tree = self._tree
+        run_stripes(
+            lambda begin, end: nearest(nearby, begin, end, tree.corners, tree.boxes, tree.level, place, row),
+            [min(BATCH * stripe, len(queries)) for stripe in even_stripes(-(-len(queries) // BATCH), min_rows=1)],
         )
+        if order is not None:
+            back = np.empty_like(order)
+            back[order] = np.arange(len(order))
+            place, row = place[back], row[back]
+        return Closest(distance=np.linalg.norm(queries - place, axis=-1), point=place, face=tree.face[row])
 
 
 def sample_surface(

@@ -17,14 +17,14 @@ _MAX_THREADS = 4  # a frame is some milliseconds of work: more threads cost more
 _MIN_ROWS = 64  # nor is less than this per thread worth one
 
 
-def num_stripes(num_rows: int) -> int:
+def num_stripes(num_rows: int, min_rows: int = _MIN_ROWS) -> int:
     """Into how many stripes to cut an image; ``NUMBA_NUM_THREADS`` (by default the usable cores) is the limit."""
-    return max(1, min(numba.config.NUMBA_NUM_THREADS, _MAX_THREADS, num_rows // _MIN_ROWS))
+    return max(1, min(numba.config.NUMBA_NUM_THREADS, _MAX_THREADS, num_rows // min_rows))
 
 
-def even_stripes(num_rows: int) -> list[int]:
-    """Borders of stripes of about the same height: ``[0, ..., num_rows]``."""
-    count = num_stripes(num_rows)
+def even_stripes(num_rows: int, min_rows: int = _MIN_ROWS) -> list[int]:
+    """Borders of stripes of about the same height, at least ``min_rows``: ``[0, ..., num_rows]``."""
+    count = num_stripes(num_rows, min_rows)
     return [num_rows * stripe // count for stripe in range(count + 1)]
 
 

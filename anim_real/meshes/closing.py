@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from anim_real.errors import DataError
 from anim_real.geometry.distances import SurfaceDistance
-from anim_real.geometry.grids import Lattice
+from anim_real.geometry.grids import Lattice, bounding_box
 from anim_real.geometry.triangles import cut_fine
 from anim_real.meshes.band import NOTHING_INSIDE, Band, grow_band
 from anim_real.meshes.creases import sharpen
 from anim_real.meshes.inspect import MendedScan
 from anim_real.meshes.marching import CrossedEdges, crossed_edges
+from anim_real.meshes.outer_scan import OuterScan, outer_scan
 from anim_real.meshes.signs import ScanSides
 from anim_real.meshes.surface import Outer, outer_components
 from anim_real.meshes.winding import INSIDE
@@ -34,7 +35,6 @@ _OFFSET_CELLS = (0.137, 0.219, 0.331)  # keeps lattice planes off the box's side
 _MIN_SHARE = 0.005  # keeps vertices off lattice points, so that no face degenerates
 _NUM_PIECES = 20_000  # of the scan, about, that its report is measured at
 _PIECE_CELLS = 1.6
-_OVERLAP = 1.3  # winding numbers above this mean that shells overlap
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,8 +45,8 @@ class Closing:
         scan: the mended scan.
         cell_m: edge length of the lattice's cells.
         resolution: cells along the scan's longest side.
-        outer_faces: (O,) the scan's faces that have inside on one side only.
-        surface: nearest-point queries on those; its face f is ``outer_faces[f]``.
+        bounding: the part of the scan that bounds its inside.
+        surface: nearest-point queries on that.
         outer: the extracted surface: vertices on the scan, or over its holes.
         vertex_face: (V,) face of ``scan`` that each vertex lies on; -1 over holes.
         pieces: (T, 3, 3) small triangles of the outer scan faces, evenly taken, for evaluation.
@@ -56,7 +56,7 @@ class Closing:
     scan: MendedScan
     cell_m: float
     resolution: int
-    outer_faces: NDArray[np.int64]
+    bounding: OuterScan
     surface: SurfaceDistance
     outer: Outer
     vertex_face: NDArray[np.int64]
@@ -72,9 +72,10 @@ def close_scan(scan: MendedScan, resolution: int) -> Closing:
     """
     cell_m = scan.inspection.extent / resolution
     offset = cell_m * np.array(_OFFSET_CELLS)
+    low, high = bounding_box(scan.vertices)
     lattice = Lattice.around(
-        scan.vertices.min(0) + offset,
-        scan.vertices.max(0) + offset,
+        low + offset,
+        high + offset,
         cell_m=cell_m,
         padding_cells=8 + round(_PADDING_SHARE * resolution),
     )
@@ -83,9 +84,9 @@ def close_scan(scan: MendedScan, resolution: int) -> Closing:
     seeds = np.concatenate([sides.crossed_cells(), lattice.cells_of(rims)])
     band = grow_band(lattice, seeds, sides.winding_at, INSIDE)
     edges = crossed_edges(band.pattern, band.corners, len(band.keys))
-    is_outer = _outer_faces(scan, band, cell_m)
-    surface = SurfaceDistance(scan.vertices, scan.faces[is_outer])
-    vertices, vertex_face = _vertices(lattice, band, edges, sides, scan)
+    bounding = outer_scan(scan, lattice, sides.crossings, band)
+    surface = SurfaceDistance(bounding.vertices, bounding.faces)
+    vertices, vertex_face = _vertices(lattice, band, edges, sides)
     vertices, faces, source = sharpen(
         lattice.points(band.cells),
         cell_m,
@@ -102,18 +103,16 @@ def close_scan(scan: MendedScan, resolution: int) -> Closing:
         scan=scan,
         cell_m=cell_m,
         resolution=resolution,
-        outer_faces=np.flatnonzero(is_outer),
+        bounding=bounding,
         surface=surface,
         outer=outer,
         vertex_face=vertex_face[source[outer.source]],
-        pieces=_pieces(scan, np.flatnonzero(is_outer), cell_m),
+        pieces=_pieces(bounding, cell_m),
         num_evaluations=sides.num_asked,
     )
 
 
-def _vertices(
-    lattice: Lattice, band: Band, edges: CrossedEdges, sides: ScanSides, scan: MendedScan
-) -> tuple[Array, NDArray[np.int64]]:
+def _vertices(lattice: Lattice, band: Band, edges: CrossedEdges, sides: ScanSides) -> tuple[Array, NDArray[np.int64]]:
     """Position (E, 3) of the vertex on every crossed edge, and the (E,) scan face it lies on or -1."""
     low, ends = band.keys[edges.ends[:, 0]], band.winding[edges.ends]
     share, face = sides.scan_on(low, edges.axis, ends)
@@ -121,19 +120,16 @@ def _vertices(
     over_hole = np.flatnonzero(face < 0)
     if len(over_hole):
         along = edges.axis[over_hole]
-        share[over_hole] = _level_share(scan, vertices[over_hole], along, lattice.cell_m, ends[over_hole])
+        share[over_hole] = _level_share(sides, low[over_hole], along, ends[over_hole])
     vertices[np.arange(len(low)), edges.axis] += lattice.cell_m * np.clip(share, _MIN_SHARE, 1.0 - _MIN_SHARE)
     return vertices, face
 
 
-def _level_share(scan: MendedScan, start: Array, axis: NDArray[np.int8], cell_m: float, ends: Array) -> Array:
+def _level_share(sides: ScanSides, low: NDArray[np.int64], axis: NDArray[np.int8], ends: Array) -> Array:
     """Where (N,) on edges the winding number is 0.5, given its values (N, 2) at their ends: two secant steps."""
-    rows = np.arange(len(start))
     excess = ends - INSIDE
     share = excess[:, 0] / (excess[:, 0] - excess[:, 1])
-    middle = start.copy()
-    middle[rows, axis] += cell_m * share
-    between = scan.winding.at(middle) - INSIDE
+    between = sides.winding_on(low, axis, share) - INSIDE
     is_beyond = (between > 0) == (excess[:, 0] > 0)  # the level lies on the far side of the first guess
     near = np.where(is_beyond, between, excess[:, 0])
     far = np.where(is_beyond, excess[:, 1], between)
@@ -141,24 +137,9 @@ def _level_share(scan: MendedScan, start: Array, axis: NDArray[np.int8], cell_m:
     return first + (last - first) * near / np.where(near == far, 1.0, near - far)
 
 
-def _outer_faces(scan: MendedScan, band: Band, cell_m: float) -> NDArray[np.bool_]:
-    """(F,) faces with inside on one side only; all of them unless the band met overlapping shells."""
-    if band.winding.max() < _OVERLAP:
-        return np.ones(len(scan.faces), dtype=bool)
-    corners = scan.vertices[scan.faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normal, axis=1)
-    step = np.minimum(1e-3 * np.sqrt(length), 1e-2 * cell_m)
-    points = corners.mean(1) + normal * (step / np.maximum(length, 1e-300))[:, None]
-    front = scan.winding.near_levels(points, (INSIDE, INSIDE - 1.0))
-    is_outer = (front <= INSIDE) & (front > INSIDE - 1.0)
-    return is_outer if is_outer.any() else np.ones(len(scan.faces), dtype=bool)
-
-
-def _pieces(scan: MendedScan, outer_faces: NDArray[np.int64], cell_m: float) -> Array:
+def _pieces(bounding: OuterScan, cell_m: float) -> Array:
     """Every n-th outer face, cut to about the size of cells."""
-    rows = outer_faces[:: max(1, len(outer_faces) // _NUM_PIECES)]
-    corners = scan.vertices[scan.faces[rows]]
+    corners = bounding.vertices[bounding.faces[:: max(1, len(bounding.faces) // _NUM_PIECES)]]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
     return cut_fine(corners, max(_PIECE_CELLS * cell_m, 2.0 * float(np.sqrt(area / _NUM_PIECES))))
 

@@ -8,53 +8,117 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.geometry.edges import edge_order
+from anim_real.geometry.edges import directed_edges, run_of, sorted_edges
 
 Faces = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EdgeTable:
-    """Edges of F triangles. The edge opposite to corner k of a face is its edge k.
+    """Edges of F triangles. Edge 3 f + k is the one opposite to corner k of face f.
 
     Attributes:
-        pairs: (P, 2) faces that share an edge which no third face has.
+        pairs: (P, 2) edges that are one, of two faces; no third face has it.
         agrees: (P,) whether both faces run along it in opposite directions, as neighbours should.
-        is_rim: (F, 3) bool: the edge belongs to no other face.
-        num_open, num_nonmanifold: edges of one face, and of more than two.
-        num_loops: connected rims that the open edges form.
+        single: (S,) edges of one face only.
+        crowded: (C,) edges of more than two faces.
+        num_nonmanifold: how many different ones those are.
+        has_twins: two faces have the same corners.
     """
 
     pairs: Faces
     agrees: NDArray[np.bool_]
-    is_rim: NDArray[np.bool_]
-    num_open: int
+    single: Faces
+    crowded: Faces
     num_nonmanifold: int
-    num_loops: int
+    has_twins: bool
 
     @classmethod
     def of(cls, faces: Faces, num_vertices: int) -> EdgeTable:
         """Build the table of faces (F, 3)."""
-        start, end = np.roll(faces, -1, axis=1).ravel(), np.roll(faces, -2, axis=1).ravel()
-        low, high = np.minimum(start, end), np.maximum(start, end)
-        order = edge_order(start, end, num_vertices)
-        ordered = (low * num_vertices + high)[order]
-        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        count = np.diff(np.append(first, len(ordered)))
-        twice = first[count == 2]
-        one, other = order[twice], order[twice + 1]
-        rows = order[first[count == 1]]
-        is_rim = np.zeros(len(order), dtype=bool)
-        is_rim[rows] = True
-        rim = np.stack([low[rows], high[rows], high[rows]], 1)
-        return cls(
-            pairs=np.stack([one // 3, other // 3], 1),
-            agrees=start[one] != start[other],
-            is_rim=is_rim.reshape(-1, 3),
-            num_open=len(rows),
-            num_nonmanifold=int((count > 2).sum()),
-            num_loops=face_pieces(rim, num_vertices)[0] if len(rim) else 0,
+        start, end = directed_edges(faces)
+        pairs, agrees, single, crowded, num_crowded, has_twins = _paired(
+            faces, start, *sorted_edges(start, end, num_vertices)
         )
+        return cls(
+            pairs=pairs,
+            agrees=agrees,
+            single=single,
+            crowded=crowded,
+            num_nonmanifold=num_crowded,
+            has_twins=has_twins,
+        )
+
+    @property
+    def num_open(self) -> int:
+        """How many edges only one face has."""
+        return len(self.single)
+
+    def is_rim(self, num_faces: int) -> NDArray[np.bool_]:
+        """(F, 3) whether the edge opposite to a corner belongs to no other face."""
+        is_rim = np.zeros(3 * num_faces, dtype=bool)
+        is_rim[self.single] = True
+        return is_rim.reshape(-1, 3)
+
+    def num_loops(self, faces: Faces, num_vertices: int) -> int:
+        """How many connected rims the open edges form."""
+        return face_pieces(_ends(faces, self.single), num_vertices)[0] if len(self.single) else 0
+
+    def unpaired(self, faces: Faces, is_turned: NDArray[np.bool_]) -> tuple[Faces, Faces]:
+        """Directed edges (U, 2) that no neighbour cancels once some of faces (F, 3) turn, and the face of each."""
+        one, other = is_turned[self.pairs // 3].T
+        differs = self.pairs[self.agrees == (one != other)]
+        edges = np.concatenate([self.single, self.crowded, differs.ravel()])
+        ends = _ends(faces, edges)
+        return np.where(is_turned[edges // 3][:, None], ends[:, ::-1], ends), edges // 3
+
+
+def _ends(faces: Faces, edges: Faces) -> Faces:
+    """(N, 2) start and end of edges (N,)."""
+    face, corner = np.divmod(edges, 3)
+    return np.stack([faces[face, (corner + 1) % 3], faces[face, (corner + 2) % 3]], 1)
+
+
+@numba.njit(cache=True)
+def _paired(
+    faces: Faces, start: Faces, first: Faces, packed: Faces, bits: int
+) -> tuple[Faces, NDArray[np.bool_], Faces, Faces, int, bool]:
+    """Edges in order, by how many faces have them; and whether faces with the same corners were met."""
+    pairs, agrees = np.empty((len(start) // 2, 2), np.int64), np.empty(len(start) // 2, np.bool_)
+    single, crowded = np.empty(len(start), np.int64), np.empty(len(start), np.int64)
+    num_pairs = num_single = num_crowded = num_edges = 0
+    mask, has_twins = (1 << bits) - 1, False
+    for low in range(len(first) - 1):
+        place = first[low]
+        while place < first[low + 1]:
+            stop = run_of(packed, place, first[low + 1], bits)
+            if stop == place + 1:
+                single[num_single] = packed[place] & mask
+                num_single += 1
+            elif stop == place + 2:
+                one, other = packed[place] & mask, packed[place + 1] & mask
+                pairs[num_pairs, 0], pairs[num_pairs, 1] = one, other
+                agrees[num_pairs] = start[one] != start[other]
+                num_pairs += 1
+                has_twins |= faces[one // 3, one % 3] == faces[other // 3, other % 3]
+            else:
+                num_edges += 1
+                for i in range(place, stop):
+                    one = packed[i] & mask
+                    crowded[num_crowded] = one
+                    num_crowded += 1
+                    for j in range(place, i):
+                        other = packed[j] & mask
+                        has_twins |= faces[one // 3, one % 3] == faces[other // 3, other % 3]
+            place = stop
+    return (
+        pairs[:num_pairs].copy(),
+        agrees[:num_pairs].copy(),
+        single[:num_single].copy(),
+        crowded[:num_crowded].copy(),
+        num_edges,
+        has_twins,
+    )
 
 
 def linked(pairs: Faces, count: int) -> tuple[int, NDArray[np.int64]]:

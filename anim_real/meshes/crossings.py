@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.geometry.grids import Lattice
+from anim_real.geometry.grids import Lattice, bounding_box
 
 Array = NDArray[np.float64]
 Keys = NDArray[np.int64]
@@ -43,6 +43,17 @@ class Crossings:
         """How many there are."""
         return len(self.edges)
 
+    def steps_until(self, edges: Keys, share: Array) -> NDArray[np.int64]:
+        """(N,) sum of the steps on lattice edges (N,) before a place (N,) on each, 0..1."""
+        total = np.concatenate([[0], np.cumsum(self.step, dtype=np.int64)])
+        return total[self.num_until(edges, share)] - total[self.num_until(edges, np.zeros(len(edges)))]
+
+    def num_until(self, edges: Keys, share: Array) -> NDArray[np.int64]:
+        """(N,) how many crossings come before a place (N,) on lattice edges (N,), all other edges included."""
+        places = self.edges << _ORDER_BITS | (self.share * (1 << _ORDER_BITS)).astype(np.int64)
+        ticks = np.clip(share * (1 << _ORDER_BITS), 0, (1 << _ORDER_BITS) - 1).astype(np.int64)
+        return np.searchsorted(places, edges << _ORDER_BITS | ticks)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SnappedVertices:
@@ -60,7 +71,8 @@ class SnappedVertices:
     def of(cls, lattice: Lattice, vertices: Array) -> SnappedVertices:
         """Snap vertices (V, 3)."""
         local = (vertices - lattice.origin) / lattice.cell_m
-        reach = int(np.ceil(np.ptp(local, axis=0).max())) + 2
+        low, high = bounding_box(local)
+        reach = int(np.ceil((high - low).max())) + 2
         bits = _PRODUCT_BITS - reach.bit_length()
         return cls(steps=np.rint(local * 2.0**bits).astype(np.int64), bits=bits)
 
@@ -79,13 +91,13 @@ def cross(lattice: Lattice, vertices: SnappedVertices, faces: NDArray[np.int64],
 
 
 @numba.njit(cache=True)
-def _side(ay: int, az: int, by: int, bz: int, y: int, z: int) -> int:
+def side_of(ay: int, az: int, by: int, bz: int, y: int, z: int) -> int:
     """Twice the signed area of a, b and the line at (y, z)."""
     return (by - ay) * (z - az) - (bz - az) * (y - ay)
 
 
 @numba.njit(cache=True)
-def _is_left(side: int, ay: int, az: int, by: int, bz: int) -> bool:
+def is_left(side: int, ay: int, az: int, by: int, bz: int) -> bool:
     """Whether the line, moved by an infinitesimal (e, e^2), lies left of a to b."""
     if side != 0:
         return side > 0
@@ -113,21 +125,21 @@ def _cross(
         low, high = (min(az, bz, cz) + unit - 1) >> bits, max(az, bz, cz) >> bits
         if low > high:
             continue
-        area = _side(ay, az, by, bz, cy, cz)
+        area = side_of(ay, az, by, bz, cy, cz)
         if area == 0:
             continue
         ax, bx, cx = vertices[a, axis], vertices[b, axis], vertices[c, axis]
         for j in range(first, last + 1):
             for k in range(low, high + 1):
                 y, z = j << bits, k << bits
-                ab = _side(ay, az, by, bz, y, z)
-                if _is_left(ab, ay, az, by, bz) != (area > 0):
+                ab = side_of(ay, az, by, bz, y, z)
+                if is_left(ab, ay, az, by, bz) != (area > 0):
                     continue
-                bc = _side(by, bz, cy, cz, y, z)
-                if _is_left(bc, by, bz, cy, cz) != (area > 0):
+                bc = side_of(by, bz, cy, cz, y, z)
+                if is_left(bc, by, bz, cy, cz) != (area > 0):
                     continue
-                ca = _side(cy, cz, ay, az, y, z)
-                if _is_left(ca, cy, cz, ay, az) != (area > 0):
+                ca = side_of(cy, cz, ay, az, y, z)
+                if is_left(ca, cy, cz, ay, az) != (area > 0):
                     continue
                 if size == capacity:
                     capacity *= 2

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from anim_real.errors import DataError
 from anim_real.geometry.distances import SurfaceDistance
+from anim_real.geometry.edges import unmatched
+from anim_real.geometry.grids import KeyTable, bounding_box
+from anim_real.geometry.triangles import area_vectors
 from anim_real.mesh import Mesh
 from anim_real.meshes.connectivity import EdgeTable, compact, face_pieces
 from anim_real.meshes.orientation import patches_to_turn
 from anim_real.meshes.rims import Rims, close_with_cones
-from anim_real.meshes.winding import WindingNumber
+from anim_real.meshes.scan_winding import ScanWinding
 
 Array = NDArray[np.float64]
 _MERGE_BITS = 21  # positions are merged on a grid of extent / 2^21: 1 micrometre for a person
@@ -72,6 +75,7 @@ class MendedScan:
         faces: (F, 3) int64 consistently oriented where the scan lets it be.
         source_face: (F,) face of the raw scan that each face came from.
         is_rim: (F, 3) bool: the edge opposite to corner k belongs to no other face.
+        boundary: (R, 2) directed edges of the faces that no opposite edge cancels.
         inspection: what was changed.
     """
 
@@ -79,17 +83,18 @@ class MendedScan:
     faces: NDArray[np.int64]
     source_face: NDArray[np.int64]
     is_rim: NDArray[np.bool_]
+    boundary: NDArray[np.int64]
     inspection: Inspection
 
     @cached_property
-    def winding(self) -> WindingNumber:
-        """Winding-number queries of the faces; the tree is built when first asked for."""
-        return WindingNumber(self.vertices, self.faces)
+    def winding(self) -> ScanWinding:
+        """Winding-number queries of the faces; what they need is built when first asked for."""
+        return ScanWinding(self.vertices, self.faces, self.rims)
 
     @cached_property
     def rims(self) -> Rims:
         """The rims of the faces, and the cones that would close them."""
-        return close_with_cones(self.vertices, self.faces)
+        return close_with_cones(self.vertices, self.boundary)
 
 
 def mend(scan: Mesh) -> MendedScan:
@@ -99,29 +104,40 @@ def mend(scan: Mesh) -> MendedScan:
         DataError: nothing with an area is left.
     """
     place, vertices, extent = _merge(scan)
-    faces = place[scan.faces]
-    source = np.arange(len(faces))
-    corners = vertices[faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    faces, source = place[scan.faces], np.arange(len(scan.faces))
+    _, area = area_vectors(vertices, faces)
     solid = area > _FLAT_SHARE * extent**2
-    if not solid.any():
+    num_solid = int(solid.sum())
+    if num_solid == 0:
         raise DataError("has no face with an area", where="mesh", fix="The scan is empty, a line or a point")
-    kept = _first_of_each(faces[solid], len(vertices))
-    num_duplicates = int(solid.sum()) - len(kept)
-    source = source[solid][kept]
-    faces, area = faces[source], area[source]
-    piece, is_floating = _floating(vertices, faces, area, extent)
-    dropped = is_floating[piece]
-    dropped_share = float(area[dropped].sum() / area.sum())
-    faces, source = faces[~dropped], source[~dropped]
+    if num_solid < len(faces):
+        faces, source, area = faces[solid], source[solid], area[solid]
     edges = EdgeTable.of(faces, len(vertices))
+    if edges.has_twins:
+        kept = _first_of_each(faces, len(vertices))
+        faces, source, area = faces[kept], source[kept], area[kept]
+    num_duplicates = num_solid - len(faces)
+    piece, is_floating = _floating(vertices, faces, area, extent)
+    dropped_share = 0.0
+    if is_floating.any():
+        dropped = is_floating[piece]
+        dropped_share = float(area[dropped].sum() / area.sum())
+        faces, source = faces[~dropped], source[~dropped]
+    if num_duplicates or is_floating.any():
+        edges = EdgeTable.of(faces, len(vertices))
     turned, num_patches = patches_to_turn(vertices, faces, edges)
-    used, faces = compact(np.where(turned[:, None], faces[:, ::-1], faces), len(vertices))
+    is_rim, num_loops = edges.is_rim(len(faces)), edges.num_loops(faces, len(vertices))
+    boundary, _ = edges.unpaired(faces, turned)
+    if turned.any():
+        faces = np.where(turned[:, None], faces[:, ::-1], faces)
+        is_rim = np.where(turned[:, None], is_rim[:, ::-1], is_rim)
+    used, renumbered = compact(faces, len(vertices))
+    start, end = np.searchsorted(used, boundary).T
     inspection = Inspection(
         num_vertices=len(scan.vertices),
         num_faces=len(scan.faces),
-        merged_vertices=len(scan.vertices) - int(place.max() + 1),
-        degenerate_faces=int((~solid).sum()),
+        merged_vertices=len(scan.vertices) - len(vertices),
+        degenerate_faces=len(scan.faces) - num_solid,
         duplicate_faces=num_duplicates,
         flipped_faces=int(turned.sum()),
         flipped_patches=num_patches,
@@ -130,26 +146,36 @@ def mend(scan: Mesh) -> MendedScan:
         num_pieces=len(is_floating) - int(is_floating.sum()),
         open_edges=edges.num_open,
         nonmanifold_edges=edges.num_nonmanifold,
-        boundary_loops=edges.num_loops,
+        boundary_loops=num_loops,
         extent=extent,
     )
-    is_rim = np.where(turned[:, None], edges.is_rim[:, ::-1], edges.is_rim)
-    return MendedScan(vertices=vertices[used], faces=faces, source_face=source, is_rim=is_rim, inspection=inspection)
+    return MendedScan(
+        vertices=vertices[used],
+        faces=renumbered,
+        source_face=source,
+        is_rim=is_rim,
+        boundary=unmatched(start, end, len(used)),
+        inspection=inspection,
+    )
 
 
 def _merge(scan: Mesh) -> tuple[NDArray[np.int64], Array, float]:
     """New number of every vertex (unused ones get -1), the merged positions and the extent of the used ones."""
     used, _ = compact(scan.faces, len(scan.vertices))
-    positions = scan.vertices[used]
-    low = positions.min(0)
-    extent = float(np.ptp(positions, axis=0).max())
+    positions = scan.vertices if len(used) == len(scan.vertices) else scan.vertices[used]
+    low, high = bounding_box(positions)
+    extent = float((high - low).max())
     if extent == 0:
         raise DataError("has no extent: all faces lie in one point", where="mesh")
     steps = np.rint((positions - low) * ((2**_MERGE_BITS - 1) / extent)).astype(np.int64)
-    key = steps[:, 0] << 2 * _MERGE_BITS | steps[:, 1] << _MERGE_BITS | steps[:, 2]
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    places = KeyTable(len(used))
+    number = places.add(steps[:, 0] << 2 * _MERGE_BITS | steps[:, 1] << _MERGE_BITS | steps[:, 2])
+    if len(places) == len(scan.vertices):
+        return number, positions, extent
+    first = np.full(len(places), len(number))
+    np.minimum.at(first, number, np.arange(len(number)))
     place = np.full(len(scan.vertices), -1, dtype=np.int64)
-    place[used] = inverse
+    place[used] = number
     return place, positions[first], extent
 
 

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.geometry.distances import SurfaceDistance
-from anim_real.mesh import WatertightMesh
+from anim_real.mesh import Mesh, WatertightMesh
 from anim_real.meshes.closing import Closing
-from anim_real.meshes.connectivity import face_pieces
+from anim_real.meshes.connectivity import compact, face_pieces
 from anim_real.meshes.inspect import Inspection
 
 Array = NDArray[np.float64]
 _MAX_LISTED_HOLES = 64
 _MAX_MEASURED = 20_000
+_NAMED_SHARE = 5e-4  # of the scan: shown as 0.1 %
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,10 @@ class WatertightReport:
             to the scan counts by its other corners.
         dropped_components: small separate closed pieces removed after meshing.
         dropped_cavities: inner walls removed.
-        buried_faces: faces of the scan that lie inside the result (a body under clothes).
-        scan_to_mesh: distances from the scan's outer surface to the result.
+        buried_faces: faces of the scan that lie wholly inside the result (a body under clothes).
+        buried_share: share of the mended scan's area that bounds no inside, parts of faces counted: layers under
+            others, walls between solids, faces that cancel each other.
+        scan_to_mesh: distances to the result from the rest of the scan, which bounds its inside.
         mesh_to_scan: distances from the result to the scan, invented surface excluded.
         volume_m3, area_m2: of the result.
         num_components, euler, genus: of the result; genus summed over the components.
@@ -89,6 +92,7 @@ class WatertightReport:
     dropped_components: int
     dropped_cavities: int
     buried_faces: int
+    buried_share: float
     scan_to_mesh: DistanceSummary
     mesh_to_scan: DistanceSummary
     volume_m3: float
@@ -116,11 +120,17 @@ class WatertightReport:
             f"patches turned, {found.dropped_pieces} floating pieces dropped",
             f"holes: {self.num_holes} closed, {self.invented_area_m2 * 1e4:.1f} cm2 invented "
             f"({100 * self.invented_share:.2f} % of the surface)",
-            f"scan to mesh: {self.scan_to_mesh}; cell {self.cell_m * 1e3:.2f} mm",
-            f"mesh to scan: {self.mesh_to_scan}",
+            f"scan to mesh: {self.scan_to_mesh}; cell {self.cell_m * 1e3:.2f} mm{self._left_out()}",
+            f"mesh to scan, invented surface left out: {self.mesh_to_scan}",
             f"result: {self.num_vertices} vertices, {self.num_faces} faces, closed, {self.num_components} components, "
             f"genus {self.genus}, volume {self.volume_m3 * 1e3:.3f} l, in {self.seconds:.2f} s",
         )
+
+    def _left_out(self) -> str:
+        """What the distances from the scan are not taken from."""
+        if self.buried_share < _NAMED_SHARE:
+            return ""
+        return f"; left out: {self.buried_share:.1%} of the scan, which bounds no inside (layers under others)"
 
 
 def measure(closing: Closing, mesh: WatertightMesh, invented: Array) -> WatertightReport:
@@ -136,9 +146,10 @@ def measure(closing: Closing, mesh: WatertightMesh, invented: Array) -> Watertig
     piece_areas = np.linalg.norm(np.cross(pieces[:, 1] - pieces[:, 0], pieces[:, 2] - pieces[:, 0]), axis=1)
     to_mesh = SurfaceDistance(mesh.vertices, mesh.faces).closest(pieces.mean(1)).distance
     to_scan = closing.surface.closest(mesh.vertices[mesh.faces[own]].mean(1)).distance
+    scan = closing.scan
     euler = len(mesh.vertices) - len(mesh.faces) // 2
     return WatertightReport(
-        inspection=closing.scan.inspection,
+        inspection=scan.inspection,
         resolution=closing.resolution,
         cell_m=closing.cell_m,
         num_holes=len(holes),
@@ -147,7 +158,8 @@ def measure(closing: Closing, mesh: WatertightMesh, invented: Array) -> Watertig
         invented_share=invented_area / float(areas.sum()),
         dropped_components=closing.outer.dropped_components,
         dropped_cavities=closing.outer.dropped_cavities,
-        buried_faces=len(closing.scan.faces) - len(closing.outer_faces),
+        buried_share=_buried_share(closing),
+        buried_faces=len(scan.faces) - len(compact(closing.bounding.source, len(scan.faces))[0]),
         scan_to_mesh=DistanceSummary.of(to_mesh, piece_areas),
         mesh_to_scan=DistanceSummary.of(to_scan, areas[own]),
         volume_m3=mesh.volume,
@@ -174,6 +186,15 @@ def list_holes(mesh: WatertightMesh, areas: Array, is_patch: NDArray[np.bool_]) 
     center /= np.maximum(total, 1e-300)[:, None]
     order = np.argsort(-total, kind="stable").tolist()
     return tuple(Hole(area_m2=float(total[k]), center_m=tuple(center[k].tolist())) for k in order)
+
+
+def _buried_share(closing: Closing) -> float:
+    """Share of the scan's area that does not bound its inside."""
+    scan, bounding = closing.scan, closing.bounding
+    if bounding.faces is scan.faces:
+        return 0.0
+    outer, whole = (Mesh(vertices=part.vertices, faces=part.faces).face_areas.sum() for part in (bounding, scan))
+    return float(max(1.0 - outer / whole, 0.0))
 
 
 def _thinned(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -31,7 +31,6 @@ REGION_SHARE = 0.25
 SURFACE_BAND, UNIFORM_BAND, REGION_BAND = 0, 1, 2
 _BOX_SIGMAS = 3.0  # the box of uniform points is the mesh's, widened by so many sigma_lr
 _BALANCE_EXCESS = 2  # candidates per kept surface point; 48,000 for 24,000 in the paper
-_MAX_RIMS = 1024  # with more of them, asking the tree everywhere is faster than bounding each
 _MAX_HOLE_VIEW = 0.1  # holes filling more of the view decide the sign; a cone of 37 degrees about its axis
 
 
@@ -65,28 +64,14 @@ class ScanField:
         """Label points (P, 3)."""
         order = morton_order(points)
         nearby = points[order]
-        winding = self._winding_at(nearby)
-        closest = self._surface.closest(nearby)
+        winding = self._scan.winding.at(nearby, holes_below=_MAX_HOLE_VIEW, is_sorted=True)
+        closest = self._surface.closest(nearby, is_sorted=True)
         sdf = np.empty(len(points))
         is_invented = np.empty(len(points), dtype=bool)
         sdf[order] = np.where(winding > INSIDE, -closest.distance, closest.distance)
         is_unsure = np.abs(winding - INSIDE) < INSIDE - _MAX_HOLE_VIEW
         is_invented[order] = self._is_patch[closest.face] | is_unsure
         return SignedDistances(sdf=sdf, is_invented=is_invented)
-
-    def _winding_at(self, points: Array) -> Array:
-        """(P,) winding number at points in Morton order, exact where holes may fill much of the view.
-
-        Elsewhere it is within a tenth of a whole number, and only its side of 0.5 is right.
-        """
-        winding, rims = self._scan.winding, self._scan.rims
-        sees_holes = np.ones(len(points), dtype=bool)
-        if len(rims) <= _MAX_RIMS:
-            sees_holes = rims.may_fill(points, 0.0, _MAX_HOLE_VIEW)
-        value = np.empty(len(points))
-        value[sees_holes] = winding.at(points[sees_holes], is_sorted=True)
-        value[~sees_holes] = np.where(winding.near_levels(points[~sees_holes], is_sorted=True) > INSIDE, 1.0, 0.0)
-        return value
 
 
 def sample_pool(

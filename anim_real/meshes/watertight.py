@@ -139,7 +139,7 @@ def _nearest(closing: Closing) -> Closest:
     distance = np.zeros(len(face))
     over_hole = np.flatnonzero(face < 0)
     found = closing.surface.closest(point[over_hole])
-    face[over_hole] = closing.outer_faces[found.face]
+    face[over_hole] = closing.bounding.source[found.face]
     point[over_hole], distance[over_hole] = found.point, found.distance
     return Closest(distance=distance, point=point, face=face)
 
@@ -156,10 +156,10 @@ def _dressed(scan: Mesh, closing: Closing, nearest: Closest) -> WatertightMesh:
 
 def _label_surface(closing: Closing, mesh: WatertightMesh, is_patch: NDArray[np.bool_]) -> LabelSurface:
     """The scan's outer faces together with the faces that closed its holes."""
-    scanned = closing.scan.faces[closing.outer_faces]
-    patches = mesh.faces[is_patch] + len(closing.scan.vertices)
+    scanned = closing.bounding
+    patches = mesh.faces[is_patch] + len(scanned.vertices)
     return LabelSurface(
-        vertices=np.concatenate([closing.scan.vertices, mesh.vertices]),
-        faces=np.concatenate([scanned, patches]),
-        is_patch=np.repeat([False, True], [len(scanned), len(patches)]),
+        vertices=np.concatenate([scanned.vertices, mesh.vertices]),
+        faces=np.concatenate([scanned.faces, patches]),
+        is_patch=np.repeat([False, True], [len(scanned.faces), len(patches)]),
     )

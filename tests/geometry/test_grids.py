@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.geometry.grids import CORNERS, KeyTable, Lattice, morton_order
+from anim_real.geometry.grids import CORNERS, KeyTable, Lattice, bounding_box, morton_keys, morton_order
 
 
 @pytest.fixture
@@ -85,3 +85,18 @@ def test_morton_order_of_a_cube_is_the_z_curve():
 
 def test_morton_order_of_one_place():
     assert morton_order(np.ones((3, 3))).tolist() == [0, 1, 2]
+
+
+def test_the_box_of_points(rng):
+    points = rng.normal(0, 3, (500, 3))
+    low, high = bounding_box(points)
+    assert np.array_equal(low, points.min(0))
+    assert np.array_equal(high, points.max(0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5000])
+def test_morton_keys_hold_the_rows(rng, count):
+    """However many points there are, key and row fit in one positive integer."""
+    keys, index_mask = morton_keys(rng.normal(0, 3, (count, 3)))
+    assert np.array_equal(np.sort(keys & index_mask), np.arange(count))
+    assert (keys >= 0).all()

@@ -11,8 +11,9 @@ import pytest
 
 from anim_real.mesh import Mesh
 from anim_real.meshes.connectivity import EdgeTable
+from anim_real.meshes.watertight import make_watertight
 
-from .shapes import box, sphere
+from .shapes import box, joined, sphere
 
 SOURCE = Path(__file__).resolve().parents[2] / "benchmarks" / "scans.py"
 
@@ -53,3 +54,25 @@ def test_the_figures_are_closed_before_they_get_their_holes(scans, rng):
     assert EdgeTable.of(whole.faces, len(whole.vertices)).num_open == 0
     assert whole.volume > 0
     assert len(holed.faces) < len(whole.faces)
+
+
+def test_a_simulated_studio_scan_keeps_the_performers_inside(scans):
+    """The closed performer before its scan got holes and flipped patches is the oracle."""
+    scan, body = scans.studio_scan(4)
+    result = make_watertight(scan, resolution=96)
+    assert result.report.num_holes > 0
+    assert scans.missed_share(result.mesh, (body,)) < 0.03
+    assert scans.missed_share(body, (body,)) == 0.0
+    smaller = body.moved(0.5 * (body.vertices - body.vertices.mean(0)) + body.vertices.mean(0))
+    assert scans.missed_share(smaller, (body,)) > 0.3
+
+
+def test_points_of_a_scan_are_told_apart_by_what_lies_on_both_sides(scans, capsys):
+    """Two overlapping boxes: the buried share of their area is known, and the rest lies on the mesh."""
+    one, other = box((-0.5, -0.3, -0.3), (0.5, 0.3, 0.3)), box((0.1, -0.1, -0.7), (0.3, 0.1, 0.7))
+    scans.print_from_scan(make_watertight(joined(one, other), resolution=64))
+    rows = {line.split("  ")[2].strip(): line for line in capsys.readouterr().out.splitlines()}
+    buried, whole = 4 * 0.2 * 0.6 + 2 * 0.2**2, one.face_areas.sum() + other.face_areas.sum()
+    share = float(rows["inside on both sides"].split("%")[0].split()[-1])
+    assert share == pytest.approx(100 * buried / whole, abs=0.7)
+    assert "mean 0.0" in rows["bounding the inside"]

@@ -95,3 +95,14 @@ def test_order_along_a_line():
     assert (np.diff(found.edges) >= 0).all()
     assert found.share == pytest.approx([0.15, 0.35, 0.55, 0.75], abs=1e-5)
     assert found.step.tolist() == [1, -1, 1, -1]
+
+
+def test_steps_until_a_place_on_an_edge():
+    mesh = joined(box((0.1, 0, 0), (0.3, 1, 1)), box((0.5, 0, 0), (0.7, 1, 1)))
+    lattice = Lattice(origin=np.full(3, -1.05), cell_m=1.0, shape=(5, 5, 5))
+    found = crossings(mesh, lattice, 0)
+    edges = np.repeat(found.edges[:1], 6)
+    share = np.array([0.1, 0.2, 0.4, 0.6, 0.8, 0.0])
+    assert found.steps_until(edges, share).tolist() == [0, 1, 0, 1, 0, 0]
+    assert found.num_until(edges, share).tolist() == [0, 1, 2, 3, 4, 0]
+    assert found.steps_until(edges + 1, share).tolist() == [0] * 6, "another edge begins anew"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anim_real.geometry.edges import directed_edges, unmatched
 from anim_real.geometry.grids import Lattice
 from anim_real.mesh import Mesh
 from anim_real.meshes.inspect import mend
@@ -17,6 +18,12 @@ def open_box():
     """A box without its lid."""
     mesh = box((-0.5, -0.3, -0.4), (0.5, 0.3, 0.4))
     return Mesh(vertices=mesh.vertices, faces=mesh.faces[mesh.corners.mean(1)[:, 1] < 0.29])
+
+
+def closed(mesh):
+    """The cones over the rims of any faces, by cancelling all their edges."""
+    edges = unmatched(*directed_edges(mesh.faces), len(mesh.vertices))
+    return close_with_cones(mesh.vertices, edges)
 
 
 def torn(mesh, rng):
@@ -92,19 +99,20 @@ def test_cones_close_anything(rng, name):
     import igl
 
     scan = mend(SCANS[name](rng))
-    rims = close_with_cones(scan.vertices, scan.faces)
+    rims = closed(scan)
     whole = np.concatenate([scan.faces, rims.cones])
     points = rng.uniform(-0.6, 0.6, (300, 3))
     winding = np.asarray(igl.winding_number(rims.vertices, whole, points))
     assert np.abs(winding - np.rint(winding)).max() < 1e-6
     assert (len(rims) == 0) == (name in ("closed", "flipped")), "flipped faces are turned back by mending"
+    assert np.array_equal(rims.cones, scan.rims.cones), "mending knows the same from its table of edges"
 
 
 def test_the_bound_on_the_view_of_holes_holds(rng):
     import igl
 
     scan = mend(punched(sphere(subdivisions=4), rng, 5, 0.2))
-    rims = close_with_cones(scan.vertices, scan.faces)
+    rims = closed(scan)
     points = rng.uniform(-2.0, 2.0, (4000, 3))
     exact = np.abs(np.asarray(igl.winding_number(rims.vertices, rims.cones, points)))
     for limit in (0.05, 0.1, 0.3):
@@ -115,25 +123,55 @@ def test_the_bound_on_the_view_of_holes_holds(rng):
         assert not (rims.may_fill(aside, 0.0, limit) & ~rims.may_fill(points, 0.05, limit)).any()
 
 
-@pytest.mark.parametrize("name", ["small holes", "large holes", "one side open", "lid off", "overlapping"])
-def test_within_reach_of_a_cleared_point_the_holes_do_not_decide(rng, name):
+@pytest.mark.parametrize(
+    "name", ["small holes", "large holes", "one side open", "lid off", "overlapping", "flipped", "torn"]
+)
+def test_the_cones_winding_number_is_theirs(rng, name):
+    """Far ones are dipoles; near ones are exact, on both sides and however often their faces wind about a point."""
     import igl
 
     rims = mend(SCANS[name](rng)).rims
-    points = rng.uniform(-0.9, 0.9, (6000, 3))
-    for reach in (0.0, 0.02, 0.06):
-        decides = rims.decide(points, reach, 0.3)
-        aside = rng.normal(size=points.shape)
-        aside *= reach / np.linalg.norm(aside, axis=1, keepdims=True)
-        exact = np.abs(np.asarray(igl.winding_number(rims.vertices, rims.cones, points + aside)))
-        assert not (exact[~decides] > 0.3 + 1e-9).any()
-        assert 0.0 < decides.mean() < 0.5
-    assert decides.sum() < rims.may_fill(points, reach, 0.3).sum(), "tighter than the bound on the view"
+    points = np.concatenate([rng.uniform(-0.9, 0.9, (3000, 3)), rng.uniform(-5, 5, (500, 3))])
+    if len(rims):
+        points = np.concatenate(
+            [points, rims.center[rng.integers(len(rims), size=2000)] + rng.normal(0, 0.03, (2000, 3))]
+        )
+    ours = rims.winding(points)
+    exact = np.asarray(igl.winding_number(rims.vertices, rims.cones, points)) if len(rims) else np.zeros(len(points))
+    assert np.abs(ours - exact).max() < 2e-3
+    near = (np.linalg.norm(points[:, None] - rims.center, axis=2) < rims.far).all(1)
+    assert np.abs(ours - exact)[near].max(initial=0.0) < 1e-9
+
+
+def test_a_rim_that_winds_several_times_does_so_in_its_number():
+    """A helix of three turns and back: its cone covers its middle three times."""
+    import igl
+
+    angle = np.linspace(0, 6 * np.pi, 180, endpoint=False)
+    helix = np.stack([np.cos(angle), np.sin(angle), 0.01 * angle], 1)
+    edges = np.stack([np.arange(180), (np.arange(180) + 1) % 180], 1)
+    rims = close_with_cones(helix, edges)
+    points = np.random.default_rng(0).normal(0, 0.4, (500, 3))
+    exact = np.asarray(igl.winding_number(rims.vertices, rims.cones, points))
+    assert np.abs(exact).max() > 1.2
+    assert np.abs(rims.winding(points) - exact).max() < 1e-9
+
+
+def test_a_rim_that_crosses_itself_is_no_dipole():
+    """A figure of eight: its two lobes cancel as a whole, but not from the side."""
+    import igl
+
+    angle = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    eight = np.stack([np.sin(2 * angle), 0 * angle, np.sin(angle)], 1)
+    rims = close_with_cones(eight, np.stack([np.arange(100), (np.arange(100) + 1) % 100], 1))
+    points = np.random.default_rng(0).normal(0, 4, (3000, 3))
+    exact = np.asarray(igl.winding_number(rims.vertices, rims.cones, points))
+    assert np.abs(rims.winding(points) - exact).max() < 2e-3
 
 
 def test_an_inverted_scan_has_the_opposite_rims(rng):
     raw = punched(sphere(subdivisions=3), rng, 3, 0.2)
-    first, second = (close_with_cones(mesh.vertices, mesh.faces) for mesh in (raw, inverted(raw)))
+    first, second = (closed(mesh) for mesh in (raw, inverted(raw)))
     assert np.allclose(first.center, second.center)
     assert np.allclose(first.normal, -second.normal)
     inward = np.einsum("ij,ij->i", first.normal, first.center)

@@ -7,6 +7,7 @@ from anim_real.errors import DataError, RefusedError
 from anim_real.geometry.distances import SurfaceDistance
 from anim_real.mesh import Mesh, WatertightMesh
 from anim_real.meshes import watertight
+from anim_real.meshes.sample import ScanField
 from anim_real.meshes.watertight import make_watertight
 from anim_real.meshes.winding import INSIDE, WindingNumber
 from anim_real.samples import Region
@@ -111,6 +112,41 @@ def test_overlapping_shells_become_one():
     middles, shift = result.labels.vertices[result.labels.faces].mean(1), np.array([0.2, 0, 0])
     buried = (np.linalg.norm(middles - shift, axis=1) < 0.39) & (np.linalg.norm(middles + shift, axis=1) < 0.39)
     assert not buried.any(), "labels must not measure to surface inside the body"
+
+
+def test_the_sign_of_overlapping_shells_is_that_of_their_union(rng):
+    """Analytic balls are the oracle. The pseudonormal of the nearest face, the usual rule, is wrong between them."""
+    import igl
+
+    centers = np.array([[-0.2, 0.0, 0.0], [0.2, 0.0, 0.0], [0.0, 0.25, 0.1]])
+    scan = joined(*(sphere(0.3, 4, center) for center in centers))
+    result = make_watertight(scan, resolution=64)
+    points = rng.uniform(-0.6, 0.6, (6000, 3))
+    sdf = np.min([np.linalg.norm(points - center, axis=1) - 0.3 for center in centers], axis=0)
+    clear = np.abs(sdf) > 0.2 * result.report.cell_m
+    ours = ScanField(result).signed_distance(points).sdf
+    assert np.array_equal(ours[clear] < 0, sdf[clear] < 0)
+    assert np.array_equal(is_inside(result.mesh, points[clear]), sdf[clear] < 0)
+    by_normal = igl.signed_distance(points, scan.vertices, scan.faces, igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL)[0]
+    assert ((by_normal < 0) != (sdf < 0))[clear].mean() > 0.005
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_signs_beside_holes_are_right_where_the_parity_of_a_ray_is_wrong(rng, axis):
+    """A ray that leaves through a hole misses one crossing; the ball before it got its holes is the oracle."""
+    import open3d as o3d
+
+    raw = punched(sphere(subdivisions=4), rng, 8, 0.1)
+    points = rng.uniform(-0.5, 0.5, (6000, 3))
+    sdf = sphere_sdf(points)
+    clear = (sdf < -0.05) | (sdf > 0.005)  # films over the holes cut off caps of at most 1.1 cm
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(o3d.core.Tensor(raw.vertices.astype(np.float32)), o3d.core.Tensor(raw.faces.astype(np.uint32)))
+    rays = np.concatenate([points, np.broadcast_to(np.eye(3)[axis], points.shape)], axis=1).astype(np.float32)
+    by_parity = scene.count_intersections(o3d.core.Tensor(rays)).numpy() % 2 == 1
+    assert (by_parity != (sdf < 0))[clear].mean() > 0.01
+    ours = ScanField(make_watertight(raw, resolution=64)).signed_distance(points).sdf
+    assert np.array_equal(ours[clear] < 0, sdf[clear] < 0)
 
 
 @pytest.mark.parametrize("inner", [sphere(0.3, 3), inverted(sphere(0.3, 3))], ids=["body under clothes", "cavity"])
