@@ -47,23 +47,23 @@ def require_folder(path: Path, what: str = "folder") -> Path:
     return path
 
 
-def refuse_existing(path: Path) -> None:
-    """Raise ``ConfigError`` if ``path`` exists (nothing is overwritten silently) or could not be written."""
+def refuse_existing(path: Path, *, flag: str = "-o") -> None:
+    """Raise ``ConfigError`` if ``path``, given as ``flag``, exists (nothing is overwritten) or could not be written."""
     if path.exists() or path.is_symlink():
-        raise ConfigError("output exists already", where=path, fix="Choose another -o, or move the old one away")
-    refuse_unwritable(path)
+        raise ConfigError("output exists already", where=path, fix=f"Choose another {flag}, or move the old one away")
+    refuse_unwritable(path, flag=flag)
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path, *, flag: str = "-o") -> None:
     """Raise ``ConfigError`` unless ``path`` can be made: its nearest existing parent is a folder open to writing.
 
     Said before the work starts; the system may still say otherwise when the output is written.
     """
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir():
-        raise ConfigError(f"{nearest} is a file, not a folder", where=path, fix="Choose another -o")
+        raise ConfigError(f"{nearest} is a file, not a folder", where=path, fix=f"Choose another {flag}")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"the folder {nearest} cannot be written to", where=path, fix="Choose another -o")
+        raise ConfigError(f"the folder {nearest} cannot be written to", where=path, fix=f"Choose another {flag}")
 
 
 @contextmanager

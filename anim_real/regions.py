@@ -1,4 +1,4 @@
-"""Where a scan's regions (face, hands) come from; written by people as TOML, given to build-shards.
+"""Where a scan's regions (face, hands) come from; written by people as TOML, given to build-shards and render.
 
 One source per file::
 
@@ -82,7 +82,8 @@ class ShapesSpec(Spec):
     """Boxes in the scan's frame and polygons in colour images, drawn by people: a JSON file per scan.
 
     Attributes:
-        path: file in the take's folder; ``{scan_index}`` is filled in.
+        path: file in the take's folder, or beside a mesh file that is rendered; ``{scan_index}`` is filled in, there
+            also ``{mesh}``, the stem of its name.
     """
 
     path: str = "regions/{scan_index:06d}.json"

@@ -46,7 +46,7 @@ class Report:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add a table; numbers are right-aligned, booleans become yes/no."""
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns if any(columns))
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
@@ -105,6 +105,7 @@ def histogram(values: ArrayLike, label: str, *, bins: int = 60) -> Any:
         )
     axes.set_xlabel(label)
     axes.set_ylabel("count")
+    axes.locator_params(axis="x", nbins=6)
     return figure
 
 

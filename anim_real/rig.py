@@ -16,8 +16,8 @@ DepthMode = Literal["NFOV_2X2BINNED", "NFOV_UNBINNED", "WFOV_2X2BINNED", "WFOV_U
 ColorMode = Literal["720P", "1080P", "1440P", "1536P", "2160P", "3072P"]
 ColorFormat = Literal["MJPG", "NV12", "YUY2", "BGRA"]
 SyncMode = Literal["STANDALONE", "MASTER", "SUBORDINATE"]
-Unit = Literal["m", "dm", "cm", "mm"]
-METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
+Unit = Literal["m", "dm", "cm", "mm", "inch"]
+METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 
 
 class SensorSpec(Spec):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from anim_real.flags import require_range
 
 if TYPE_CHECKING:
     from anim_real.commands.jobs.rendered_views import RenderTask
+    from anim_real.regions import RegionSpec
     from anim_real.shards.plan import BuildPlan, Outcome, Remainder
 
 
@@ -35,7 +36,7 @@ class Arguments:
     """folder of the data set"""
     views: int = 180
     """images around each mesh, evenly spread (180 = every 2 degrees)"""
-    unit: Literal["m", "dm", "cm", "mm"] = "m"
+    unit: Literal["m", "dm", "cm", "mm", "inch"] = "m"
     """what one unit of the files is"""
     height: float | None = None
     """for meshes without scale: make each this tall, in metres (recorded); --unit is then not used"""
@@ -57,10 +58,14 @@ class Arguments:
     """depth is exact but for whole millimetres; noisy images come from simulate"""
     licence: str = "unspecified"
     """licence of the meshes, carried with the data"""
+    regions: Path | None = None
+    """TOML that says where face and hands come from; default: labels of the meshes' own vertices"""
     seed: int = 0
     """of the sampling"""
     workers: int = 0
     """processes; 0 = one per core"""
+    dry_run: bool = False
+    """only say what would be packed"""
 
 
 def run(arguments: Arguments, console: Console) -> Result:
@@ -78,6 +83,9 @@ def run(arguments: Arguments, console: Console) -> Result:
     from anim_real.shards.pack import pack_dataset
 
     tasks, plan = _plan(arguments, console)
+    if arguments.dry_run:
+        lines = tuple(f"{task.take}: {task.num_views} views of {task.path.name}" for task in tasks.values())
+        return Result(record={"build_key": plan.build_key, "num_takes": len(plan.takes)}, lines=lines)
     with Workers(render_outcome, min(len(tasks), arguments.workers or os.cpu_count() or 1)) as workers:
 
         def outcomes(left: list[Remainder]) -> Iterable[Outcome]:
@@ -90,26 +98,30 @@ def run(arguments: Arguments, console: Console) -> Result:
 
 def _plan(arguments: Arguments, console: Console) -> tuple[dict[str, RenderTask], BuildPlan]:
     """Read every mesh once, so that a wrong unit is met before anything is written."""
+    from anim_real.commands.jobs.mesh_regions import check_regions, regions_sha256
     from anim_real.commands.jobs.rendered_views import SENSOR
     from anim_real.files import sha256_file
+    from anim_real.regions import load_regions
     from anim_real.shards.plan import BuildPlan, TakePlan, content_key
     from anim_real.shards.schema import SHARD_SCHEMA, TakeConsent
 
+    regions = None if arguments.regions is None else load_regions(arguments.regions)
+    check_regions(regions, arguments.meshes)
     tasks: dict[str, RenderTask] = {}
     takes: list[TakePlan] = []
     for path in console.progress(arguments.meshes, "reading meshes"):
         subject = pseudonym(path)
-        task = _task(arguments, path, f"{subject}-clean")
+        task = _task(arguments, path, f"{subject}-clean", regions)
         if task.take in tasks:
             raise ConfigError(f"two meshes would be subject {subject!r}", where=path, fix="Rename one")
-        options: dict[str, Any] = {name: value for name, value in asdict(task).items() if name not in ("path", "take")}
-        provenance = {
+        provenance: dict[str, Any] = {
             "schema": SHARD_SCHEMA,
             "tool": __version__,
             "mesh": path.name,
             "mesh_sha256": sha256_file(path),
             "height_m": arguments.height,
-            "options": options,
+            "options": task.record(),
+            "region_files_sha256": regions_sha256(regions, path),
         }
         consent = TakeConsent(take=task.take, subject=subject, action="rendered", licence=arguments.licence)
         tasks[task.take] = task
@@ -137,7 +149,7 @@ def _plan(arguments: Arguments, console: Console) -> tuple[dict[str, RenderTask]
     return tasks, plan
 
 
-def _task(arguments: Arguments, path: Path, take: str) -> RenderTask:
+def _task(arguments: Arguments, path: Path, take: str, regions: RegionSpec | None) -> RenderTask:
     from anim_real.commands.jobs.rendered_views import RenderTask, file_scale
     from anim_real.mesh import load_mesh
 
@@ -154,6 +166,7 @@ def _task(arguments: Arguments, path: Path, take: str) -> RenderTask:
         num_points=arguments.points,
         color=arguments.color,
         seed=arguments.seed,
+        regions=regions,
     )
 
 

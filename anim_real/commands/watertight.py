@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anim_real.console import Console, Result
-from anim_real.errors import ConfigError, DataError
+from anim_real.errors import ConfigError, DataError, RefusedError
 from anim_real.files import refuse_existing, write_json
 from anim_real.flags import require_range
 
@@ -32,7 +32,7 @@ class Arguments:
     """mesh file: OBJ, PLY, GLB or STL"""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """mesh to write: PLY, GLB or OBJ, in metres"""
-    unit: Literal["m", "dm", "cm", "mm"] = "m"
+    unit: Literal["m", "dm", "cm", "mm", "inch"] = "m"
     """what one unit of the file is"""
     resolution: int = 512
     """lattice cells along the longest side"""
@@ -58,6 +58,9 @@ def run(arguments: Arguments, console: Console) -> Result:
     )
     try:
         result = make_watertight(scan, resolution=arguments.resolution, max_invented_share=arguments.max_invented)
+    except RefusedError as error:
+        fix = "Scan again with more coverage, or allow more with --max-invented"
+        raise RefusedError(error.what, where=arguments.scan, fix=fix) from error
     except DataError as error:
         raise type(error)(error.what, where=arguments.scan, fix=error.fix) from error
     save_mesh(arguments.output, result.mesh)
@@ -93,4 +96,4 @@ def _check(arguments: Arguments) -> None:
             raise ConfigError(
                 "the report is a page or JSON", where=arguments.report, fix="End its name in .html or .json"
             )
-        refuse_existing(arguments.report)
+        refuse_existing(arguments.report, flag="--report")

@@ -41,6 +41,7 @@ NAN = float("nan")
 MKV, SCANS = "kinect-k0.mkv", "scans"
 FIRST = f"takes/{TAKE}"
 PACK = ["--size", "64", "--resolution", "24", "--points", "600", "--workers", "1"]
+LABEL_IMAGES = 'schema = "anim-real/regions/1"\nsource = "label_images"\n[label_images]\nface = [1]\n'
 TINY = ["--set", "network.image_size=64", "--set", "schedule.steps=2", "--set", "schedule.batch_size=1"]
 SPARSE = [
     "--set", "data.sampling.candidates=300", "--set", "data.sampling.base=100", "--set", "data.sampling.semantic=20",
@@ -88,6 +89,10 @@ def build(desk: Desk, *damages: Callable[[Path], object]) -> list[object]:
 
 def render(desk: Desk, mesh: object, *more: object) -> list[object]:
     return ["render", mesh, "-o", desk.out(), *RENDER, *more]
+
+
+def _with_regions(desk: Desk, regions: object) -> list[object]:
+    return render(desk, desk.copy("person.ply"), "--regions", regions)
 
 
 def train(desk: Desk, *more: object, recipe: object = "anim_tiny", data: object = None) -> list[object]:
@@ -276,6 +281,14 @@ RENDERED: list[Row] = [
     ("1000 times too large", 4, "--unit", lambda d: render(d, d.copy("person.ply", times(1000.0)))),
     ("1000 times too small", 4, "--unit", lambda d: render(d, d.copy("person.ply"), "--unit", "mm")),
     ("height NaN", 2, "--height", lambda d: render(d, d.copy("person.ply"), "--height", "nan")),
+    ("no such regions file", 10, "nosuch.toml", lambda d: _with_regions(d, d.out("nosuch.toml"))),
+    (
+        "regions of another schema",
+        12,
+        "regions/3",
+        lambda d: _with_regions(d, d.text("r.toml", 'schema = "anim-real/regions/3"')),
+    ),
+    ("label images for a mesh file", 2, "captures", lambda d: _with_regions(d, d.text("r.toml", LABEL_IMAGES))),
     ("no views", 2, "--views", lambda d: render(d, d.copy("person.ply"), "--views", "0")),
     ("output below a file", 2, "is a file", lambda d: [*render(d, d.copy("person.ply")), "-o", d.below_a_file()]),
 ]

@@ -109,3 +109,78 @@ def test_the_scan_is_named_in_the_message(scan_path):
     flat.write_text("v 0 0 0\nv 1000 0 0\nv 0 1000 0\nf 1 2 3\n")
     with pytest.raises(DataError, match=r"flat\.obj"):
         close(flat)
+
+
+@pytest.mark.parametrize(("unit", "metres"), [("m", 1.0), ("dm", 0.1), ("cm", 0.01), ("mm", 0.001), ("inch", 0.0254)])
+def test_every_unit_becomes_metres_and_a_wrong_one_is_named(tmp_path, unit, metres):
+    path = tmp_path / "scan.ply"
+    save_mesh(path, ball(0.85 / metres))
+    result = close(path, unit=unit)
+    mesh = load_mesh(result.path)
+    assert np.ptp(mesh.vertices, axis=0) == pytest.approx(np.full(3, 1.7), rel=1e-3)
+    if metres < 0.1:
+        with pytest.raises(DataError, match=rf"Check --unit: '{unit}' \(1\.[67] m\)"):
+            close(path, unit="m", output=tmp_path / "other.ply")
+
+
+def test_labels_and_texture_come_along(tmp_path):
+    """Each in the file that can keep it; the texture's colours become those of vertices."""
+    mesh = ball(0.5)
+    is_face = mesh.vertices[:, 1] > 0.2
+    uv = np.stack([np.full(len(mesh.vertices), 0.5), mesh.vertices[:, 1] + 0.5], 1)
+    texture = np.zeros((100, 4, 3), np.uint8)
+    texture[:50], texture[50:] = (200, 10, 10), (10, 10, 200)
+    regions = np.where(is_face, 1, 0).astype(np.uint8)
+    textured = Mesh(vertices=mesh.vertices, faces=mesh.faces, uv=uv, texture=texture, regions=regions)
+    save_mesh(tmp_path / "scan.glb", textured)
+    closed = load_mesh(close(tmp_path / "scan.glb", unit="m", output=tmp_path / "closed.glb").path)
+    height = closed.vertices[:, 1]
+    assert closed.regions is not None and closed.colors is not None
+    assert (closed.regions[height > 0.25] == 1).all() and (closed.regions[height < 0.15] == 0).all()
+    assert (closed.colors[height > 0.03] == (200, 10, 10)).all()
+    assert (closed.colors[height < -0.03] == (10, 10, 200)).all()
+
+
+def test_a_report_is_not_written_over_another(scan_path, tmp_path):
+    for name in ("page.html", "report.json"):
+        there = tmp_path / name
+        there.write_text("mine")
+        with pytest.raises(ConfigError, match="Choose another --report"):
+            close(scan_path, report=there)
+        assert there.read_text() == "mine"
+    with pytest.raises(ConfigError, match="Choose another --report"):
+        close(scan_path, report=scan_path / "page.html")
+    assert not (tmp_path / "closed.ply").exists()
+
+
+def test_the_page_says_what_was_mended_and_left_out(tmp_path):
+    """Two balls that overlap, each vertex of one repeated: numbers of the page are those of the record."""
+    one, other = ball(0.5), ball(0.5)
+    corners = other.corners.reshape(-1, 3) + np.array([0.5, 0.0, 0.0])
+    vertices = np.concatenate([one.vertices, corners])
+    faces = np.concatenate([one.faces, len(one.vertices) + np.arange(len(corners)).reshape(-1, 3)])
+    save_mesh(tmp_path / "scan.ply", Mesh(vertices=vertices, faces=faces))
+    result = close(tmp_path / "scan.ply", unit="m", report=tmp_path / "page.html")
+    page, found = (tmp_path / "page.html").read_text(), result.record
+    assert found["inspection"]["merged_vertices"] == len(corners) - len(other.vertices)
+    assert f'<td>vertices merged</td><td class="number">{len(corners) - len(other.vertices):,}</td>' in page
+    # each ball hides a cap of height 0.25 of the other, a quarter of its area
+    assert found["buried_share"] == pytest.approx(0.25, abs=0.01)
+    assert f"{found['buried_share']:.1%} of the scan, which bounds no inside" in page
+    assert "Nowhere: the scan had no holes." in page
+    assert f'<td>genus</td><td>–</td><td class="number">{found["genus"]}</td>' in page
+
+
+def test_the_finest_lattice_still_closes(tmp_path):
+    """1024 cells along a slender body with an open end: 400k faces, closed and manifold as its reader proves."""
+    mesh = ball(0.5)
+    slender = Mesh(vertices=mesh.vertices * (0.12, 1.0, 0.12), faces=mesh.faces[mesh.corners.mean(1)[:, 1] < 0.4])
+    save_mesh(tmp_path / "scan.ply", slender)
+    result = close(tmp_path / "scan.ply", unit="m", resolution=1024)
+    closed = load_mesh(result.path)
+    assert WatertightMesh(vertices=closed.vertices, faces=closed.faces).volume > 0
+    assert len(closed.faces) > 300_000
+    assert (result.record["genus"], result.record["num_components"], result.record["num_holes"]) == (0, 1, 1)
+    assert result.record["scan_to_mesh"]["p99_m"] < 0.2 * result.record["cell_m"]
+    above = closed.vertices[:, 1] > 0.41
+    assert not above.any(), "the cover of the open end is flat, not drawn to the scan's far side"

@@ -146,7 +146,7 @@ def _frame_row(task: PairTask, frame: PairFrame) -> FrameRow:
 def _unit(task: PairTask, frames: tuple[FrameRow, ...]) -> ScanUnit:
     scan = load_scan(task.scan_path, task.rig.scanner)
     captures = [_region_capture(task, frame) for frame in task.frames]
-    scan = labelled(scan, task.options.regions, task.folder, task.scan_index, captures)
+    scan = labelled(scan, task.options.regions, task.folder, {"scan_index": task.scan_index}, captures)
     result = make_watertight(scan, resolution=task.options.resolution)
     rng = stable_rng("samples", task.options.seed, task.take, task.scan_index)
     return scan_unit(result, scan_index=task.scan_index, frames=frames, num_points=task.options.num_points, rng=rng)
@@ -156,8 +156,13 @@ def _region_capture(task: PairTask, frame: PairFrame) -> RegionCapture:
     def color() -> NDArray[np.uint8] | None:
         return _recording(task.recordings[frame.sensor]).capture(frame.kinect_index).color
 
+    sensor = task.sensors[frame.sensor]
     return RegionCapture(
-        sensor=frame.sensor, kinect_index=frame.kinect_index, calibration=task.sensors[frame.sensor], color=color
+        sensor=frame.sensor,
+        kinect_index=frame.kinect_index,
+        camera=sensor.color.camera(),
+        T_camera_scan=sensor.T_color_scan.rigid(),
+        color=color,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibration import SensorCalibration
 from anim_real.errors import DataError
 from anim_real.files import inside, sha256_bytes, sha256_file
+from anim_real.geometry.cameras import Camera
+from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh
 from anim_real.meshes.labelling import LabelView, polygon_labels, regions_from_views, regions_in_boxes
 from anim_real.meshes.segmenters import open_segmenter, regions_of_labels
@@ -25,39 +26,41 @@ _SHAPES_SCHEMA = "anim-real/region-shapes/1"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionCapture:
-    """A capture paired with the scan.
+    """A colour image of the scan: of a capture paired with it, or rendered.
 
     Attributes:
-        color: reads its colour image (H, W, 3) RGB; None if it is corrupt.
+        sensor, kinect_index: its name.
+        camera: of the image, its lens included.
+        T_camera_scan: scan frame to camera frame.
+        color: reads the image (H, W, 3) RGB; None if it is corrupt.
     """
 
     sensor: str
     kinect_index: int
-    calibration: SensorCalibration
+    camera: Camera
+    T_camera_scan: Rigid
     color: Callable[[], NDArray[np.uint8] | None]
 
     def view(self, labels: NDArray[np.uint8]) -> LabelView:
         """A label image of this capture with its camera."""
-        return LabelView(
-            labels=labels, camera=self.calibration.color.camera(), T_camera_scan=self.calibration.T_color_scan.rigid()
-        )
+        return LabelView(labels=labels, camera=self.camera, T_camera_scan=self.T_camera_scan)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of its colour image, pixels."""
-        return self.calibration.color.width, self.calibration.color.height
+        return self.camera.width, self.camera.height
 
 
 def labelled(
-    scan: Mesh, spec: RegionSpec | None, folder: Path, scan_index: int, captures: Iterable[RegionCapture]
+    scan: Mesh, spec: RegionSpec | None, folder: Path, names: Mapping[str, object], captures: Iterable[RegionCapture]
 ) -> Mesh:
     """The scan with regions from the source, or with its own where ``spec`` is None or names them.
 
     Args:
         scan: raw scan; scan frame, metres.
         spec: the source.
-        folder: the take, where the source's files lie.
-        scan_index: of the scan.
+        folder: where the source's files lie: the take, or a mesh file's folder.
+        names: what the path of a file of shapes may be filled in with.
         captures: those paired with it.
 
     A capture or scan whose file is missing is not labelled; a scan without any label is packed and counted so.
@@ -69,7 +72,7 @@ def labelled(
     if spec is None or spec.source == "vertices":
         return scan
     if spec.shapes is not None:
-        return _with_shapes(scan, spec.shapes, folder, scan_index, captures)
+        return _with_shapes(scan, shapes_file(spec.shapes, folder, names), captures)
     if spec.label_images is not None:
         views = [_labels_of_file(spec.label_images, folder, capture) for capture in captures]
     else:
@@ -107,6 +110,15 @@ def _fixed_part(template: str) -> Path:
     return Path(*parts)
 
 
+def shapes_file(spec: ShapesSpec, folder: Path, names: Mapping[str, object]) -> Path | None:
+    """The file of shapes of one scan; None if there is none.
+
+    Raises:
+        DataError: its path has other placeholders than ``names``.
+    """
+    return _file(spec.path, folder, **names)
+
+
 def _file(template: str, folder: Path, **names: object) -> Path | None:
     """The file of a path template in the take's folder; None if there is none."""
     try:
@@ -139,10 +151,7 @@ def _segmented(spec: SegmenterSpec, capture: RegionCapture) -> LabelView | None:
     return capture.view(regions_of_labels(open_segmenter(spec)(color), spec.region_of))
 
 
-def _with_shapes(
-    scan: Mesh, spec: ShapesSpec, folder: Path, scan_index: int, captures: Iterable[RegionCapture]
-) -> Mesh:
-    path = _file(spec.path, folder, scan_index=scan_index)
+def _with_shapes(scan: Mesh, path: Path | None, captures: Iterable[RegionCapture]) -> Mesh:
     if path is None:
         return scan
     shapes = load_json(RegionShapes, path, schema=_SHAPES_SCHEMA)
@@ -151,9 +160,9 @@ def _with_shapes(
     by_name = {(capture.sensor, capture.kinect_index): capture for capture in captures}
     if drawn - set(by_name):
         raise DataError(
-            f"polygons name captures {sorted(drawn - set(by_name))} that are not paired with scan {scan_index}",
+            f"polygons name captures {sorted(drawn - set(by_name))} that are not paired with its scan",
             where=path,
-            fix=f"Paired are {sorted(by_name)}",
+            fix=f"Paired are {sorted(by_name)}" if by_name else "A mesh file alone has no captures: use boxes",
         )
     views = []
     for key in sorted(drawn):

@@ -1,4 +1,4 @@
-"""The work on one mesh file: scale to metres, close, render clean RGB-D from all sides, draw labelled points.
+"""The work on one mesh file: scale to metres, label, close, render clean RGB-D from all sides, draw labelled points.
 
 The stored ``scan`` frame has the file's own axes, in metres. The camera stands level with the middle of
 the mesh, 2 m from its vertical axis, upright, and turns around it. Depth comes from the closed mesh
@@ -7,13 +7,14 @@ the mesh, 2 m from its vertical axis, upright, and turns around it. Depth comes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anim_real.commands.jobs.mesh_regions import with_regions
 from anim_real.commands.jobs.scan_units import scan_unit, stable_rng
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera, OrthographicCamera
@@ -21,6 +22,7 @@ from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh, load_mesh
 from anim_real.meshes.render import render_rgbd, upright
 from anim_real.meshes.watertight import WatertightResult, make_watertight
+from anim_real.regions import RegionSpec
 from anim_real.rig import METRES_PER_UNIT, Unit
 from anim_real.shards.images import encode_jpeg
 from anim_real.shards.plan import Outcome
@@ -36,6 +38,7 @@ _FILL = 0.92  # share of a perspective image's half width that the widest view t
 _NEAREST_M = 0.3
 _SIZES_M = (0.05, 3.0)  # a hand .. a person with raised arms
 _SAME_SURFACE_CELLS = 2.0
+_LABEL_VIEWS, _LABEL_PX = 12, 512  # pictures for a segmenter, however many views are packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,13 @@ class RenderTask:
     num_points: int
     color: ColorStorage
     seed: int
+    regions: RegionSpec | None = None
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready form of all but the file; the place of a model on this machine stays out of it."""
+        regions = None if self.regions is None else self.regions.portable()
+        options = asdict(replace(self, regions=None)) | {"regions": regions}
+        return {name: value for name, value in options.items() if name not in ("path", "take")}
 
 
 def file_scale(mesh: Mesh, *, unit: Unit, up: Axis, height_m: float | None, where: object) -> float:
@@ -70,7 +80,7 @@ def file_scale(mesh: Mesh, *, unit: Unit, up: Axis, height_m: float | None, wher
         raise DataError(
             f"would be {extent:.4g} m large; expected {_SIZES_M[0]} to {_SIZES_M[1]} m",
             where=where,
-            fix="Set --unit m, dm, cm or mm; or --height for a mesh without scale",
+            fix="Set --unit m, dm, cm, mm or inch; or --height for a mesh without scale",
         )
     return scale
 
@@ -78,7 +88,7 @@ def file_scale(mesh: Mesh, *, unit: Unit, up: Axis, height_m: float | None, wher
 def render_outcome(task: RenderTask) -> Outcome:
     """Close, render and sample one mesh; what goes wrong is the outcome's failure."""
     try:
-        mesh = load_mesh(task.path).scaled(task.metres_per_unit)
+        mesh = _labelled(load_mesh(task.path).scaled(task.metres_per_unit), task)
         result = make_watertight(mesh, resolution=task.resolution)
         poses = view_poses(result.mesh.vertices, task.up, task.num_views)
         camera = view_camera(result.mesh.vertices, poses, task.size, task.projection)
@@ -89,6 +99,16 @@ def render_outcome(task: RenderTask) -> Outcome:
         reason = str(error) if str(task.path) in str(error) else f"{task.path}: {error}"
         return Outcome(take=task.take, unit=None, failures=(ItemFailure(take=task.take, item="scan 0", reason=reason),))
     return Outcome(take=task.take, unit=unit)
+
+
+def _labelled(mesh: Mesh, task: RenderTask) -> Mesh:
+    """The mesh with regions from the task's source."""
+    if task.regions is None:
+        return mesh
+    poses = view_poses(mesh.vertices, task.up, _LABEL_VIEWS)
+    camera = view_camera(mesh.vertices, poses, _LABEL_PX, "perspective")
+    assert isinstance(camera, Camera)
+    return with_regions(mesh, task.regions, task.path, camera, poses)
 
 
 def view_poses(vertices: NDArray[np.float64], up: Axis, num_views: int) -> list[Rigid]:

@@ -11,7 +11,7 @@ from anim_real.mesh import Mesh
 from anim_real.meshes.render import PictureView, picture_view
 from anim_real.meshes.report import WatertightReport
 from anim_real.meshes.watertight import WatertightResult
-from anim_real.report import Report, histogram, side_by_side
+from anim_real.report import Report, curves, side_by_side
 
 _YAWS_DEG = (0.0, 90.0, 180.0, 270.0)
 _PICTURE_PX = 640
@@ -33,13 +33,16 @@ def add_watertight(report: Report, scan: Mesh, result: WatertightResult, up: NDA
     """
     found = result.report
     report.heading("What was done")
-    for line in found.lines():
-        report.text(line)
+    _add_changes(report, found)
     report.heading("Where surface was invented")
-    report.text(
-        f"Orange closed a hole: {found.num_holes} places, {found.invented_area_m2 * 1e4:.1f} cm² "
-        f"({found.invented_share:.2%} of the surface). Numbers are the rows of the table."
-    )
+    if found.num_holes:
+        report.text(
+            f"Orange closed a hole: {found.num_holes} places, {found.invented_area_m2 * 1e4:.1f} cm² "
+            f"({found.invented_share:.2%} of the surface; a face at a hole's rim counts by its corners over the hole). "
+            "Numbers are the rows of the table."
+        )
+    else:
+        report.text("Nowhere: the scan had no holes.")
     painted, holes = _painted(result), [np.array(hole.center_m) for hole in found.holes[:_LISTED_HOLES]]
     views = [picture_view(painted, yaw, _PICTURE_PX, up) for yaw in _YAWS_DEG]
     report.picture(_in_a_row([_numbered(view, holes) for view in views]), "closed scan from four sides")
@@ -49,16 +52,62 @@ def add_watertight(report: Report, scan: Mesh, result: WatertightResult, up: NDA
         _add_holes(report, found)
 
     report.heading("How near the closed mesh is to the scan")
-    report.facts({"scan to mesh": str(found.scan_to_mesh), "mesh to scan, holes excluded": str(found.mesh_to_scan)})
+    _add_distances(report, result)
+
+
+def _add_changes(report: Report, found: WatertightReport) -> None:
+    """The scan, what was mended, and the closed mesh."""
+    scan = found.inspection
+    rows = [
+        ("vertices", scan.num_vertices, found.num_vertices),
+        ("faces", scan.num_faces, found.num_faces),
+        ("pieces", scan.num_pieces + scan.dropped_pieces, found.num_components),
+        ("open edges", scan.open_edges, 0),
+        ("edges of more than two faces", scan.nonmanifold_edges, 0),
+        ("longest side, m", scan.extent, None),
+        ("area, m²", None, found.area_m2),
+        ("volume, litres", None, found.volume_m3 * 1e3),
+        ("genus", None, found.genus),
+    ]
+    report.table(("", "scan", "closed mesh"), rows)
+    changes = [
+        ("vertices merged", scan.merged_vertices),
+        ("faces without area dropped", scan.degenerate_faces),
+        ("repeated faces dropped", scan.duplicate_faces),
+        (f"faces turned, in {scan.flipped_patches} patches", scan.flipped_faces),
+        (f"floating pieces dropped, {scan.dropped_area_share:.2%} of the area", scan.dropped_pieces),
+        ("faces that lie inside, under others", found.buried_faces),
+        ("small separate parts of the closed surface dropped", found.dropped_components),
+        ("hollows filled", found.dropped_cavities),
+    ]
+    report.table(("mended", "count"), [row for row in changes if row[1]] or [("nothing", 0)])
+    report.text(
+        f"{found.resolution} cells of {found.cell_m * 1e3:.2f} mm along the longest side, {found.seconds:.1f} s."
+    )
+
+
+def _add_distances(report: Report, result: WatertightResult) -> None:
+    """Both ways, with what is left out, and how the distances are spread."""
+    found = result.report
+    rows = [
+        (name, *(round(value * 1e3, 4) for value in (way.mean_m, way.p99_m, way.max_m)), left_out)
+        for name, way, left_out in (
+            ("scan to mesh", found.scan_to_mesh, f"{found.buried_share:.1%} of the scan, which bounds no inside"),
+            ("mesh to scan", found.mesh_to_scan, "invented surface"),
+        )
+    ]
+    report.table(("", "mean, mm", "99 % below, mm", "max, mm", "left out"), rows)
+    distances = np.sort(_distances_mm(result))
+    farther = 100.0 * (1.0 - np.arange(len(distances)) / len(distances))
     report.chart(
-        histogram(_distances_mm(result), "distance of the scan's outer surface to the closed mesh, mm"),
-        f"{_NUM_MEASURED:,} points drawn evenly on the scan; cell {found.cell_m * 1e3:.2f} mm",
+        curves({"scan to mesh": (distances, farther)}, "distance, mm", "% of the scan farther away", log=True),
+        f"{_NUM_MEASURED:,} points drawn evenly on the scan's outer surface; cell {found.cell_m * 1e3:.2f} mm",
     )
 
 
 def _add_holes(report: Report, found: WatertightReport) -> None:
     rows = [
-        (number, round(hole.area_m2 * 1e4, 2), *(round(value, 3) for value in hole.center_m))
+        (number, round(hole.area_m2 * 1e4, 2), *(round(value, 3) + 0.0 for value in hole.center_m))
         for number, hole in enumerate(found.holes[:_LISTED_HOLES], start=1)
     ]
     report.table(("hole", "area, cm²", "x, m", "y, m", "z, m"), rows)
