@@ -40,6 +40,8 @@ class Arguments:
         frames: scanner frames per subject's take.
         placements: places of the target in the calibration take.
         calibration_only: write the calibration take alone.
+        scanner_error_mm: by how much the scanner bends space, root mean square; 0 for a perfect one.
+        multipath_mm: largest local depth error by light that takes other ways; 0 for none.
         factory: calibration.json to draw devices around; the package's synthetic one by default.
         seed: the run's seed.
         dry_run: say what would be written, and write nothing.
@@ -51,6 +53,8 @@ class Arguments:
     frames: int = 14
     placements: int = 8
     calibration_only: bool = False
+    scanner_error_mm: float = 0.2
+    multipath_mm: float = 2.0
     factory: Path | None = None
     seed: int = 0
     dry_run: bool = False
@@ -62,7 +66,7 @@ def run(arguments: Arguments, console: Console) -> Result:
     from anim_real.capture.k4a_calibration import parse_calibration
     from anim_real.files import atomic_folder, refuse_existing, require_file
     from anim_real.rig import load_rig
-    from anim_real.studio.devices import make_studio
+    from anim_real.studio.devices import StudioErrors, make_studio
     from anim_real.studio.factory import shipped_factory
 
     _check(arguments)
@@ -80,7 +84,8 @@ def run(arguments: Arguments, console: Console) -> Result:
     if arguments.dry_run:
         takes = [name.take_id for name in names]
         return Result(record={"takes": takes}, lines=(f"would record {', '.join(takes)} into {arguments.output}",))
-    studio = make_studio(rig, factory, parse_calibration, arguments.seed)
+    errors = StudioErrors(scanner_m=arguments.scanner_error_mm * 1e-3, multipath_m=arguments.multipath_mm * 1e-3)
+    studio = make_studio(rig, factory, parse_calibration, arguments.seed, errors=errors)
     target = target_mesh(load_target(rig.target), 2048)
     records = []
     with atomic_folder(arguments.output) as folder:
@@ -158,6 +163,8 @@ def _check(arguments: Arguments) -> None:
     require_range("--subjects", arguments.subjects, 0, 999)
     require_range("--frames", arguments.frames, 2, 100_000)
     require_range("--placements", arguments.placements, 1, 1000)
+    require_range("--scanner-error-mm", arguments.scanner_error_mm, 0, 50)
+    require_range("--multipath-mm", arguments.multipath_mm, 0, 50)
     require_seed(arguments.seed)
 
 

@@ -14,6 +14,7 @@ from anim_real.errors import ConfigError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.rig import RigSpec, SensorSpec
+from anim_real.studio.bend import Bend
 from anim_real.studio.factory import FactoryErrors, device_factory, true_device
 from anim_real.studio.kinect import VirtualKinect
 from anim_real.studio.noise import make_depth_error
@@ -24,6 +25,7 @@ from anim_real.studio.triggers import Clock, Latency, make_clock, make_latency
 
 IMU_PERIOD_US = 610.0  # 1.64 kHz
 _GRAVITY = 9.81
+_TAG_BEND = 17
 
 
 class ParsedCalibration(Protocol):
@@ -70,6 +72,24 @@ class Device:
     gravity_imu: NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudioErrors:
+    """Systematic errors that depend on the scene; 0 switches one off.
+
+    Attributes:
+        scanner_m: root mean square length by which the scanner bends space.
+        multipath_m: largest depth error by light that takes other ways, metres along the ray.
+    """
+
+    scanner_m: float = 0.0002
+    multipath_m: float = 0.002
+
+    def __post_init__(self) -> None:
+        for name in ("scanner_m", "multipath_m"):
+            if not 0.0 <= getattr(self, name) < 0.1:
+                raise ConfigError(f"{name} = {getattr(self, name)} is not in 0..0.1", where="errors of the studio")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Studio:
     """Everything that stays the same through a day of takes.
@@ -83,6 +103,8 @@ class Studio:
         scanner_clock, generator_clock: clocks.
         scan_latency_us: pulse to centre of the scanner's exposure.
         devices: by sensor id.
+        scanner_bend: how the scanner bends the scan frame.
+        errors: sizes of the errors that the scene causes.
     """
 
     rig: RigSpec
@@ -94,6 +116,8 @@ class Studio:
     generator_clock: Clock
     scan_latency_us: float
     devices: dict[str, Device]
+    scanner_bend: Bend
+    errors: StudioErrors
 
     @property
     def period_us(self) -> float:
@@ -113,7 +137,9 @@ def stream(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))
 
 
-def make_studio(rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed: int) -> Studio:
+def make_studio(
+    rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed: int, *, errors: StudioErrors | None = None
+) -> Studio:
     """Set up a studio that can record takes of a rig.
 
     Args:
@@ -121,17 +147,24 @@ def make_studio(rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed
         factory_json: calibration that every device's own one is drawn around.
         parse: reader of k4a calibrations.
         seed: run seed.
+        errors: sizes of the errors that the scene causes; ``StudioErrors()`` by default.
 
     Raises:
         ConfigError: the rig cannot be simulated.
         DataError: ``factory_json`` is not a k4a calibration.
     """
     _check(rig)
-    return equip_studio(rig, factory_json, parse, seed)
+    return equip_studio(rig, factory_json, parse, seed, errors=errors)
 
 
 def equip_studio(
-    rig: RigSpec, factory_json: bytes, parse: ParseCalibration, seed: int, *, max_color_width: int | None = None
+    rig: RigSpec,
+    factory_json: bytes,
+    parse: ParseCalibration,
+    seed: int,
+    *,
+    max_color_width: int | None = None,
+    errors: StudioErrors | None = None,
 ) -> Studio:
     """Set up any rig's scene, devices and clocks; the same devices for the same seed, whatever they are used for.
 
@@ -141,7 +174,9 @@ def equip_studio(
         parse: as for ``make_studio``.
         seed: run seed.
         max_color_width: colour is seen through cameras reduced by whole factors to this width, pixels; None = in full.
+        errors: as for ``make_studio``.
     """
+    errors = StudioErrors() if errors is None else errors
     rng = stream(seed, 0)
     scene = make_scene(rig.volume.radius_m, rng)
     T_scan_world = scan_pose(rig, rng)
@@ -164,6 +199,8 @@ def equip_studio(
         generator_clock=make_clock("generator", rng, max_offset_s=3_000.0, max_drift_ppm=0.0),
         scan_latency_us=scan_latency_us,
         devices=devices,
+        scanner_bend=Bend.draw(errors.scanner_m, stream(seed, 0, _TAG_BEND)),
+        errors=errors,
     )
 
 

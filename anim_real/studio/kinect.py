@@ -6,7 +6,7 @@ performer or target is traced again and composed by depth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.rig import ColorFormat, DepthMode
 from anim_real.studio.color_images import encode_color
+from anim_real.studio.multipath import MultipathPatch, draw_patches, multipath_error
 from anim_real.studio.noise import (
     DepthError,
     DepthOdds,
@@ -31,7 +32,8 @@ from anim_real.studio.tracing import F32, RayTable, Sight, Surface, Window, ligh
 Array = NDArray[np.float64]
 _EDGE_SHARE = 0.025  # depth steps above this share of z inside 3x3 pixels are edges
 _FOOTPRINT_PX = ((-0.6, -0.3), (0.3, -0.6), (0.6, 0.3), (-0.3, 0.6))  # a depth pixel sees a little of its neighbours
-_COLOR_SAMPLES_PX = ((-0.25, -0.25), (0.25, -0.25), (0.25, 0.25), (-0.25, 0.25))
+_SAMPLES_PX = ((-0.25, -0.25), (0.25, -0.25), (0.25, 0.25), (-0.25, 0.25))
+_SAMPLES_BY_NUMBER = {1: ((0.0, 0.0),), 2: _SAMPLES_PX[::2], 4: _SAMPLES_PX}
 _LED_ON = np.array([120.0, 250.0, 140.0], dtype=np.float32)
 _LED_OFF = np.array([40.0, 62.0, 44.0], dtype=np.float32)
 _VOID_COLOR = 18.0
@@ -46,11 +48,15 @@ class DepthTruth:
         z: (h, w) float32 depth in metres, mixed where a pixel straddles an edge; inf = nothing.
         amplitude: (h, w) float32 returned amplitude; 0 outside the lit hexagon.
         ambiguity: (h, w) float32 spread of depths within the pixel, metres.
+        is_object: (h, w) which pixels show what stands in the studio.
+        multipath: patches that measure too far.
     """
 
     z: F32
     amplitude: F32
     ambiguity: F32
+    is_object: NDArray[np.bool_]
+    multipath: tuple[MultipathPatch, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,8 +99,11 @@ class VirtualKinect:
         self._empty_depth, self._empty_ir = self._background_depth(scene)
         self._empty_color = self._background_color(scene)
 
-    def see_depth(self, surface: Surface, T_world_surface: Rigid) -> DepthTruth:
-        """Trace a surface standing in the studio through the depth camera."""
+    def see_depth(self, surface: Surface, T_world_surface: Rigid, *, num_samples: int = 1) -> DepthTruth:
+        """Trace a surface standing in the studio through the depth camera.
+
+        Infrared is the mean of 1, 2 or 4 samples per pixel: one is enough where nothing is printed finely.
+        """
         sight = self._sight(surface, self.T_depth_world @ T_world_surface, self.T_depth_world, self.depth)
         z, reflected = self._empty_depth.copy(), self._empty_ir.copy()
         window = self._depth_rays.window_of(sight.mesh.vertices)
@@ -102,12 +111,31 @@ class VirtualKinect:
             seen = sight.look(self._depth_rays.at(window).reshape(-1, 3), ir=True)
             assert seen.ir is not None
             _compose(z, window, seen.z, reflected, seen.ir)
+            if num_samples > 1:
+                reflected[window.slices] = self._mean_ir(sight, window, num_samples)
+        is_object = z < self._empty_depth
         falloff = _AMBIENT_IR if self.mode == "PASSIVE_IR" else 1.0 / np.maximum(z * self._depth_rays.length, 0.2) ** 2
         amplitude = np.where(self._lit & np.isfinite(z), reflected * falloff, 0.0).astype(np.float32)
         ambiguity = np.zeros_like(z)
         if window is not None and self.mode != "PASSIVE_IR":
             self._mix_edges(sight, z, amplitude, ambiguity, window)
-        return DepthTruth(z=z, amplitude=amplitude, ambiguity=ambiguity)
+        return DepthTruth(z=z, amplitude=amplitude, ambiguity=ambiguity, is_object=is_object & (ambiguity == 0))
+
+    def _mean_ir(self, sight: Sight, window: Window, num_samples: int) -> F32:
+        """IR albedo times cosine in a window, mean over samples within each pixel."""
+        behind, behind_ir = self._empty_depth[window.slices], self._empty_ir[window.slices]
+        total = np.zeros(window.shape, np.float32)
+        for offset in _SAMPLES_BY_NUMBER[num_samples]:
+            seen = sight.look(self._depth_rays.at(window, offset).reshape(-1, 3), ir=True)
+            assert seen.ir is not None
+            front = seen.z.reshape(window.shape) < behind
+            total += np.where(front, seen.ir.reshape(window.shape), behind_ir) / num_samples
+        return total
+
+    def with_multipath(self, truth: DepthTruth, largest_m: float, rng: np.random.Generator) -> DepthTruth:
+        """The same scene with patches drawn that measure too far, by ``largest_m`` at most."""
+        rays = self._depth_rays.directions
+        return replace(truth, multipath=draw_patches(truth.z, truth.is_object, rays, largest_m, rng))
 
     def see_color(self, surface: Surface, T_world_surface: Rigid, *, num_samples: int = 4) -> ColorTruth:
         """Trace a surface through the colour camera with 1, 2 or 4 samples per pixel of its window."""
@@ -119,7 +147,7 @@ class VirtualKinect:
         rows = window.slices
         total = np.zeros((*window.shape, 3), dtype=np.float32)
         nearest = empty.z[rows].copy()
-        samples = {1: ((0.0, 0.0),), 2: _COLOR_SAMPLES_PX[::2], 4: _COLOR_SAMPLES_PX}[num_samples]
+        samples = _SAMPLES_BY_NUMBER[num_samples]
         for offset in samples:
             seen = sight.look(self._color_rays.at(window, offset).reshape(-1, 3), color=True)
             assert seen.color is not None
@@ -133,7 +161,13 @@ class VirtualKinect:
 
     def odds(self, truth: DepthTruth) -> DepthOdds:
         """What the depth readings of a scene are drawn from."""
-        return depth_odds(truth.z, self._depth_rays.length, truth.amplitude, truth.ambiguity, self.error, self.mode)
+        along_ray: Array | float = 0.0
+        if truth.multipath:
+            points = self._depth_rays.directions * np.where(np.isfinite(truth.z), truth.z, 0.0)[..., None]
+            along_ray = multipath_error(points.astype(np.float64), truth.multipath)
+        return depth_odds(
+            truth.z, self._depth_rays.length, truth.amplitude, truth.ambiguity, self.error, self.mode, along_ray
+        )  # fmt: skip
 
     def expose_depth(
         self, truth: DepthTruth, rng: np.random.Generator
@@ -191,7 +225,7 @@ class VirtualKinect:
         total = np.zeros((*whole.shape, 3), dtype=np.float32)
         z = np.full(whole.shape, np.inf, dtype=np.float32)
         sights = [Sight(surface, self.T_color_world, light_in(self.T_color_world)) for surface in scene.surfaces]
-        for offset in _COLOR_SAMPLES_PX[::2]:
+        for offset in _SAMPLES_BY_NUMBER[2]:
             image = np.full_like(total, _VOID_COLOR)
             nearest = np.full_like(z, np.inf)
             directions = self._color_rays.at(whole, offset).reshape(-1, 3)

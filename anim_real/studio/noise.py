@@ -119,6 +119,7 @@ def depth_odds(
     ambiguity_m: Image,
     error: DepthError,
     mode: DepthMode = "NFOV_UNBINNED",
+    scene_error_m: Array | float = 0.0,
 ) -> DepthOdds:
     """Odds of what the device reports.
 
@@ -129,10 +130,11 @@ def depth_odds(
         ambiguity_m: (h, w) spread of depths inside the pixel's footprint; wide ones are often rejected.
         error: the systematic error.
         mode: depth mode, which sets range and noise.
+        scene_error_m: (h, w) error along the ray that the scene causes, metres (``multipath``).
     """
     z_safe = np.where(np.isfinite(z_m), z_m, 10.0)
     range_m = z_safe * range_per_z
-    biased = z_safe + (error.of_range(range_m) + error.pattern_m) / range_per_z
+    biased = z_safe + (error.of_range(range_m) + error.pattern_m + scene_error_m) / range_per_z
     nearest, farthest = _RANGE_M[mode]
     possible = (range_m > nearest) & (z_safe < farthest) & (amplitude < _SATURATION)
     return DepthOdds(

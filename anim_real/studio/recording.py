@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from anim_real.geometry.frames import Rigid
 from anim_real.studio.devices import Device, Studio, imu_samples, stream
 from anim_real.studio.kinect import ColorTruth, DepthTruth
+from anim_real.studio.multipath import MultipathPatch
 from anim_real.studio.timeline import CapturePlan
 from anim_real.studio.tracing import Surface
 from anim_real.studio.triggers import led_level
 
 COLOR_EXPOSURE_US = 8_000.0
-_TAG_CAPTURE, _TAG_IMU = 12, 13
+_TAG_CAPTURE, _TAG_IMU, _TAG_MULTIPATH = 12, 13, 16
 
 
 class CaptureWriter(Protocol):
@@ -55,7 +56,7 @@ def record_captures(
     levels: NDArray[np.float64],
     surface_at: SurfaceAt,
     writer: CaptureWriter,
-) -> None:
+) -> list[tuple[MultipathPatch, ...]]:
     """Trace, expose and write every capture; what stands still (a placement) is traced once.
 
     Args:
@@ -67,6 +68,9 @@ def record_captures(
         levels: (K,) LED level per capture.
         surface_at: the surface at a studio time, or at a placement, and its pose.
         writer: where it goes.
+
+    Returns:
+        Per capture the patches of its depth that light by other ways reaches.
     """
     kinect, clock = device.kinect, device.clock
     imu_rng = stream(studio.seed, take_number, _TAG_IMU, order)
@@ -74,6 +78,7 @@ def record_captures(
     placement: int | None = None
     depth_truth: DepthTruth | None = None
     color_truth: ColorTruth | None = None
+    patches: list[tuple[MultipathPatch, ...]] = []
     for row, capture in enumerate(captures):
         rng = stream(studio.seed, take_number, _TAG_CAPTURE, order, row)
         if capture.placement is None or capture.placement != placement:
@@ -82,7 +87,11 @@ def record_captures(
         depth_mm = ir = jpeg = None
         surface, pose = surface_at(capture.time_us, placement)
         if capture.depth_us is not None:
-            depth_truth = depth_truth or kinect.see_depth(surface, pose)
+            if depth_truth is None:
+                depth_truth = kinect.see_depth(surface, pose, num_samples=1 if placement is None else 4)
+                place = row if placement is None else placement
+                scene_rng = stream(studio.seed, take_number, _TAG_MULTIPATH, order, place)
+                depth_truth = kinect.with_multipath(depth_truth, studio.errors.multipath_m, scene_rng)
             depth_mm, ir = kinect.expose_depth(depth_truth, rng)
         if capture.color_us is not None:
             if capture.depth_us is not None and capture.color_us != capture.depth_us:
@@ -90,6 +99,7 @@ def record_captures(
             color_truth = color_truth or kinect.see_color(surface, pose, num_samples=2 if placement is None else 4)
             jpeg = kinect.expose_color(color_truth, float(levels[row]), rng, device.spec.color_format)
         start_us = capture.time_us - studio.period_us
+        patches.append(() if depth_truth is None or capture.depth_us is None else depth_truth.multipath)
         _write_imu(device, max(start_us, last_us or start_us), capture.time_us, imu_rng, writer)
         last_us = capture.time_us
         writer.write_capture(
@@ -99,6 +109,7 @@ def record_captures(
             None if capture.color_us is None else int(clock.read(capture.color_us)),
             None if capture.depth_us is None else int(clock.read(capture.depth_us)),
         )
+    return patches
 
 
 def _write_imu(device: Device, start_us: float, end_us: float, rng: np.random.Generator, writer: CaptureWriter) -> None:

@@ -17,6 +17,7 @@ from anim_real.files import write_text
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh, save_mesh
 from anim_real.studio.devices import Device, Studio, stream
+from anim_real.studio.multipath import MultipathPatch
 from anim_real.studio.recording import OpenWriter, SurfaceAt, led_levels, record_captures
 from anim_real.studio.scanner import TARGET_FAULTS, ScanFaults, raw_scan
 from anim_real.studio.scene import performer_pose, target_poses
@@ -24,7 +25,16 @@ from anim_real.studio.tables import TakeName, take_toml, write_table
 from anim_real.studio.timeline import Timeline, calibration_timeline, performance_timeline
 from anim_real.studio.tracing import Surface
 from anim_real.studio.triggers import led_level, pulse_log, true_clock_map
-from anim_real.studio.truth import CaptureTruth, PlacementTruth, SensorTruth, TakeTruth, save_truth, truth_path
+from anim_real.studio.truth import (
+    BendTruth,
+    CaptureTruth,
+    MultipathTruth,
+    PlacementTruth,
+    SensorTruth,
+    TakeTruth,
+    save_truth,
+    truth_path,
+)
 
 _SCANNER_EXPOSURE_US = 3_000.0
 _LED_NOISE = 0.015
@@ -161,8 +171,8 @@ def _finish_take(
         captures = timeline.sensors[sensor_id].captures
         levels = led_levels(studio, captures, led_start_us)
         with open_writer(folder / f"kinect-{sensor_id}.mkv", device) as writer:
-            record_captures(studio, name.number, order, device, captures, levels, surface_at, writer)
-        sensors[sensor_id] = _sensor_truth(studio, device, timeline, levels, led_start_us is not None)
+            patches = record_captures(studio, name.number, order, device, captures, levels, surface_at, writer)
+        sensors[sensor_id] = _sensor_truth(studio, device, timeline, levels, patches, led_start_us is not None)
         np.save(
             _made(truth_path(output, name.take_id).parent) / f"depth_pattern-{sensor_id}.npy",
             device.kinect.error.pattern_m.astype(np.float32),
@@ -174,6 +184,7 @@ def _finish_take(
         action=name.action,
         seed=studio.seed,
         T_scan_world=RigidModel.of(studio.T_scan_world),
+        scanner_bend=BendTruth.of(studio.scanner_bend),
         sensors=sensors,
         scan_frames=timeline.mesh_frames,
         scan_latency_us=studio.scan_latency_us,
@@ -198,12 +209,18 @@ def _write_scan(
     rng = stream(studio.seed, name.number, _TAG_SCAN, frame)
     in_world = surface.mesh.moved(T_world_surface.apply(surface.mesh.vertices))
     scan = raw_scan(in_world, studio.scanner_cameras, faults, rng, ir_albedo=surface.ir_albedo)
-    in_scan = scan.moved(studio.T_scan_world.apply(scan.vertices)).scaled(1.0 / studio.rig.scanner.metres_per_unit)
+    bent = studio.scanner_bend(studio.T_scan_world.apply(scan.vertices))
+    in_scan = scan.moved(bent).scaled(1.0 / studio.rig.scanner.metres_per_unit)
     save_mesh(output / "takes" / name.take_id / "scans" / f"frame-{frame:06d}.glb", in_scan)
 
 
 def _sensor_truth(
-    studio: Studio, device: Device, timeline: Timeline, levels: NDArray[np.float64], is_coded: bool
+    studio: Studio,
+    device: Device,
+    timeline: Timeline,
+    levels: NDArray[np.float64],
+    patches: list[tuple[MultipathPatch, ...]],
+    is_coded: bool,
 ) -> SensorTruth:
     kinect, plan = device.kinect, timeline.sensors[device.spec.id]
     near_us = float(timeline.pulses_us[0])
@@ -217,6 +234,14 @@ def _sensor_truth(
             scan_frame=capture.scan_frame,
             scan_dt_us=capture.scan_dt_us,
             led_level=float(levels[row]) if is_coded else None,
+            multipath=tuple(
+                MultipathTruth(
+                    center_depth=tuple(float(value) for value in patch.center_depth),  # type: ignore[arg-type]
+                    amplitude_m=patch.amplitude_m,
+                    radius_m=patch.radius_m,
+                )
+                for patch in patches[row]
+            ),
         )
         for row, capture in enumerate(plan.captures)
     )

@@ -13,13 +13,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from anim_real.calibration import CameraModel, ClockMap, RigidModel
 from anim_real.files import write_text
 from anim_real.specs import Spec, load_json
+from anim_real.studio.bend import Bend
 
 SCHEMA = "anim-real/truth/1"
+
+
+class MultipathTruth(Spec):
+    """A patch of depth that measures too far: ``amplitude_m exp(-d² / (2 radius_m²))`` along the ray (depth frame)."""
+
+    center_depth: tuple[float, float, float]
+    amplitude_m: float
+    radius_m: float
 
 
 class CaptureTruth(Spec):
@@ -32,6 +42,7 @@ class CaptureTruth(Spec):
         scan_frame: scanner frame exposed at the same moment (nearest, within half a period); None = none.
         scan_dt_us: depth exposure minus that scanner exposure, in true time.
         led_level: share of the colour exposure during which the LED shone; None in takes without code.
+        multipath: patches of its depth; the largest error counts where they overlap.
     """
 
     capture_index: int
@@ -41,6 +52,7 @@ class CaptureTruth(Spec):
     scan_frame: int | None
     scan_dt_us: float | None
     led_level: float | None = None
+    multipath: tuple[MultipathTruth, ...] = ()
 
 
 class SensorTruth(Spec):
@@ -72,6 +84,23 @@ class PlacementTruth(Spec):
     T_scan_target: RigidModel
 
 
+class BendTruth(Spec):
+    """How the scanner bends the scan frame, metres: a point moves by ``cos(waves p + phases) amplitudes``."""
+
+    waves: tuple[tuple[float, float, float], ...]
+    phases: tuple[float, ...]
+    amplitudes: tuple[tuple[float, float, float], ...]
+
+    @classmethod
+    def of(cls, bend: Bend) -> BendTruth:
+        """Write one down."""
+        return cls.model_validate({name: getattr(bend, name).tolist() for name in ("waves", "phases", "amplitudes")})
+
+    def bend(self) -> Bend:
+        """The bend itself."""
+        return Bend(waves=np.array(self.waves), phases=np.array(self.phases), amplitudes=np.array(self.amplitudes))
+
+
 class TakeTruth(Spec):
     """Content of ``truth.json``."""
 
@@ -81,6 +110,7 @@ class TakeTruth(Spec):
     action: str
     seed: int
     T_scan_world: RigidModel
+    scanner_bend: BendTruth = Field(description="of every scan; poses and meshes of the truth are not bent")
     sensors: dict[str, SensorTruth]
     scan_frames: tuple[int, ...] = Field(description="scanner frames that have a mesh")
     scan_latency_us: float = Field(description="pulse to scanner exposure, true time")

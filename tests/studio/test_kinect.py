@@ -58,6 +58,25 @@ def test_ball_is_seen_at_its_analytic_depth(kinect: VirtualKinect):
     assert truth.ambiguity[away].max() < 0.04  # nothing there that the device would reject
 
 
+def test_infrared_averages_over_its_pixels(kinect: VirtualKinect):
+    """A chessboard of 3 px squares: its mean reflectance stays, and the edges are no longer all or nothing."""
+    size = 0.5
+    print_26 = np.kron(np.indices((26, 26)).sum(0) % 2, np.ones((20, 20))) * 255
+    mesh = Mesh(
+        vertices=np.array([(-size, -size, 0.0), (size, -size, 0.0), (size, size, 0.0), (-size, size, 0.0)]),
+        faces=np.array([[0, 1, 2], [0, 2, 3]]),
+        uv=np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]),
+        texture=np.repeat(print_26[..., None], 3, 2).astype(np.uint8),
+    )
+    pose = Rigid.from_parts("world", "plate", np.eye(3), [0.0, 1.1, 0.3])
+    single, mean = (kinect.see_depth(Surface(mesh=mesh), pose, num_samples=num) for num in (1, 4))
+    u, v = np.rint(DEPTH.project(kinect.T_depth_world.apply(pose.translation))).astype(int)
+    inner = slice(v - 20, v + 20), slice(u - 20, u + 20)
+    assert np.array_equal(single.z, mean.z)
+    assert single.amplitude[inner].mean() == pytest.approx(mean.amplitude[inner].mean(), rel=0.02)
+    assert mean.amplitude[inner].std() < 0.95 * single.amplitude[inner].std()
+
+
 def test_silhouette_pixels_fly_between_ball_and_wall(kinect: VirtualKinect):
     truth = kinect.see_depth(ball(), BALL_AT)
     near, far = 1.8, kinect.T_depth_world.apply([0.0, 1.0, -1.45])[2]

@@ -16,8 +16,9 @@ from anim_real.errors import ConfigError
 from anim_real.geometry.distances import SurfaceDistance
 from anim_real.mesh import Mesh, closedness_problem, load_mesh
 from anim_real.rig import RigSpec, load_rig
-from anim_real.studio.devices import Device, Studio, make_studio, stream
+from anim_real.studio.devices import Device, Studio, StudioErrors, make_studio, stream
 from anim_real.studio.factory import shipped_factory
+from anim_real.studio.multipath import MultipathPatch, multipath_error
 from anim_real.studio.simulate import record_calibration, record_performance
 from anim_real.studio.tables import TakeName
 from anim_real.studio.truth import TakeTruth, load_truth
@@ -188,12 +189,18 @@ def test_depth_lies_on_the_scan_once_the_bias_is_removed(performance):
     length = np.sqrt((rays**2).sum(-1) + 1)
     pattern = np.load(output / "truth" / "s01-walk" / "depth_pattern-k0.npy")
     T_scan_depth = sensor.T_color_scan.rigid().inverse() @ sensor.T_color_depth.rigid()
-    checked = 0
+    checked, added, left = 0, [], []
     for capture, written in zip(sensor.captures, memory.captures, strict=True):
         if capture.scan_frame is None or written[1] is None:
             continue
         z = written[1] / 1000.0
+        seen = np.concatenate([rays * z[..., None], z[..., None]], -1)
+        patches = tuple(
+            MultipathPatch(center_depth=np.array(p.center_depth), amplitude_m=p.amplitude_m, radius_m=p.radius_m)
+            for p in capture.multipath
+        )
         error = np.interp(z * length, sensor.depth_error_range_m, sensor.depth_error_m) + pattern
+        error = error + multipath_error(seen, patches)
         corrected = np.where(z > 0, z - error / length, np.nan)
         points = T_scan_depth.apply(np.concatenate([rays * corrected[..., None], corrected[..., None]], -1))
         points = points[np.isfinite(points).all(-1)]
@@ -206,8 +213,37 @@ def test_depth_lies_on_the_scan_once_the_bias_is_removed(performance):
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         signed = ((points - nearest.point) * normals).sum(1)[nearest.distance < 0.02]
         assert abs(np.median(signed)) < 0.0004
+        in_depth = T_scan_depth.inverse().apply(points)
+        facing = -(T_scan_depth.rotate(in_depth) * normals).sum(1) / np.linalg.norm(in_depth, axis=1)
+        sure = (nearest.distance < 0.02) & (facing > 0.5)
+        added.append(multipath_error(in_depth, patches)[sure] * facing[sure])
+        left.append(((points - nearest.point) * normals).sum(1)[sure])
         checked += 1
     assert checked >= 6
+    patched = np.concatenate(added) > 0.0006
+    assert patched.sum() > 300
+    assert abs(np.median(np.concatenate(left)[patched])) < 0.0004 < np.median(np.concatenate(added)[patched])
+
+
+def test_scene_errors_can_be_switched_off_and_are_what_the_truth_says(rig: RigSpec, performance, tmp_path: Path):
+    """The same take without them: scans differ by the bend of the truth, the truth's meshes not at all."""
+    output, truth, _ = performance
+    errors = StudioErrors(scanner_m=0.0, multipath_m=0.0)
+    exact = make_studio(rig, shipped_factory(), parse_calibration, SEED, errors=errors)
+    again = record_performance(
+        exact, SUBJECT, Pillar(), start_us=9e7, num_frames=9, output=tmp_path, open_writer=remembering(Memory())
+    )
+    assert not again.scanner_bend.bend().amplitudes.any()
+    assert any(capture.multipath for capture in truth.sensors["k0"].captures)
+    assert not any(capture.multipath for capture in again.sensors["k0"].captures)
+    name = "takes/s01-walk/scans/frame-000004.glb"
+    straight, bent = (load_mesh(folder / name).vertices / 1000.0 for folder in (tmp_path, output))
+    assert np.abs(truth.scanner_bend.bend()(straight) - bent).max() < 1e-6  # float32 of a file in millimetres
+    assert 0.00005 < np.linalg.norm(bent - straight, axis=1).mean() < 0.0006
+    mesh = "truth/s01-walk/meshes/frame-000004.ply"
+    assert (tmp_path / mesh).read_bytes() == (output / mesh).read_bytes()
+    with pytest.raises(ConfigError, match="multipath_m"):
+        StudioErrors(multipath_m=-0.001)
 
 
 def test_imu_feels_gravity(performance):
