@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from anim_real.calibrate.boards import Target, opencv_board
 from anim_real.calibrate.detect import CornerDetector
 from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.targets import draw_pattern, load_target
+from anim_real.calibrate.target_texture import draw_pattern
+from anim_real.calibrate.targets import load_target
 from anim_real.target import BoardSpec
 
 Array = NDArray[np.float64]

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.board_intrinsics import pose_board, solve_intrinsics
+from anim_real.calibrate.board_intrinsics import solve_intrinsics
 from anim_real.calibrate.board_rig import compare_pose, solve_rig_poses
+from anim_real.calibrate.board_solve import pose_board
 from anim_real.calibrate.board_views import BoardView, board_views
 from anim_real.calibrate.boards import Target, make_target
 from anim_real.calibrate.detect import CornerDetector, Corners, grey_of_ir, polarity_remark

@@ -2,7 +2,7 @@
 
 Views that are too alike are refused: boards all parallel to the image leave the focal length undetermined.
 Views and corners that do not fit are left out and listed. Pixels are OpenCV's, lengths in metres.
-How two cameras differ is ``ray_field``; which images to use is ``board_views``.
+How two cameras differ is ``ray_field``; which images to use is ``board_views``; the solve itself ``board_solve``.
 """
 
 from __future__ import annotations
@@ -11,26 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anim_real.calibrate.board_outliers import MIN_VIEWS, without_outliers, without_wrong_corners
+from anim_real.calibrate.board_solve import NUM_FREE, SolvedBoards, pose_board, rms_length, robust_scale, solve_boards
 from anim_real.calibrate.board_views import BoardView, choose_spread, coverage, normal_spread_deg, tilts_deg
 from anim_real.errors import DataError, RefusedError
 from anim_real.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
 Lens = Literal["auto", "simple", "brown", "rational"]
-MIN_VIEWS = 6
 _MIN_NORMAL_SPREAD_DEG = 25.0  # below, focal length and distance of the boards trade off
 _MAX_FOCAL_STD = 0.01  # of the focal length: a larger one is no calibration
-_MAX_REMOVED_SHARE = 0.25
-_VIEW_OUTLIER = 2.5  # times the median of the views' residuals
-_CORNER_OUTLIER = 5.0  # times the residuals' robust standard deviation
 _NUM_FOLDS = 5
-_FLAGS = {"simple": cv2.CALIB_ZERO_TANGENT_DIST | cv2.CALIB_FIX_K3, "brown": 0, "rational": cv2.CALIB_RATIONAL_MODEL}
-_NUM_LENS = {"simple": 5, "brown": 5, "rational": 8}  # values; of simple's three are zero
-_NUM_FREE = {"simple": 2, "brown": 5, "rational": 8}
 _NAMES = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
@@ -55,7 +49,7 @@ class ViewFit:
     @property
     def rms_px(self) -> float:
         """Root mean square distance of seen and projected corners."""
-        return _rms(self.residuals)
+        return rms_length(self.residuals)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,15 +84,6 @@ class BoardIntrinsics:
     def covered_share(self) -> float:
         """Share of the image's cells in which a corner was seen."""
         return float((self.coverage > 0).mean())
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Solved:
-    camera: Camera
-    rotations: Array
-    translations: Array
-    residuals: list[Array]
-    std: Array
 
 
 def solve_intrinsics(
@@ -139,15 +124,15 @@ def solve_intrinsics(
 
 
 def _settle(
-    used: list[BoardView], best: _Solved, size: tuple[int, int], model: str, left_out: list[tuple[str, str]]
+    used: list[BoardView], best: SolvedBoards, size: tuple[int, int], model: str, left_out: list[tuple[str, str]]
 ) -> BoardIntrinsics:
     """Leave out what does not fit, judge, and gather the evidence, with one lens model."""
 
-    def refine(kept: list[BoardView]) -> _Solved:
-        return _solve(kept, size, model)
+    def refine(kept: list[BoardView]) -> SolvedBoards:
+        return solve_boards(kept, size, model)
 
-    used, best, dropped = _without_outliers(used, best, refine)
-    used, best, num_corners = _without_wrong_corners(used, best, refine)
+    used, best, dropped = without_outliers(used, best, refine)
+    used, best, num_corners = without_wrong_corners(used, best, refine)
     spread = normal_spread_deg(best.rotations)
     _refuse_weak(best, spread)
     fits = tuple(
@@ -163,124 +148,37 @@ def _settle(
         left_out=(*left_out, *dropped),
         num_corners_left_out=num_corners,
         std=dict(zip(_NAMES, best.std.tolist(), strict=False)),
-        rms_px=_rms(np.concatenate(best.residuals)),
+        rms_px=rms_length(np.concatenate(best.residuals)),
         held_out_rms_px=_held_out_rms(used, refine),
         coverage=coverage(used, size),
         normal_spread_deg=spread,
     )
 
 
-def _ranked_lenses(views: list[BoardView], size: tuple[int, int], lens: Lens) -> list[tuple[str, _Solved]]:
+def _ranked_lenses(views: list[BoardView], size: tuple[int, int], lens: Lens) -> list[tuple[str, SolvedBoards]]:
     """Lens models that do not fold over within the boards; first the one whose parameters earn their price."""
     if lens != "auto":
-        return [(lens, _solve(views, size, lens))]
-    found: dict[str, _Solved] = {}
-    for name in _NUM_FREE:
+        return [(lens, solve_boards(views, size, lens))]
+    found: dict[str, SolvedBoards] = {}
+    for name in NUM_FREE:
         try:
-            found[name] = _solve(views, size, name)
+            found[name] = solve_boards(views, size, name)
         except DataError:
             continue
     if not found:
         raise DataError("no lens model explains the views", where="intrinsics", fix="Is it the right target?")
-    scale = min(_robust(solved.residuals) for solved in found.values())
+    scale = min(robust_scale(solved.residuals) for solved in found.values())
     num = 2 * sum(len(view.ids) for view in views)
 
     def score(name: str) -> float:
         """Squared residuals in units of the smallest scale, wrong corners capped, and a price per parameter."""
         squared = (np.concatenate(found[name].residuals) / scale) ** 2
-        return float(np.minimum(squared, 9.0).sum() + _NUM_FREE[name] * np.log(num))
+        return float(np.minimum(squared, 9.0).sum() + NUM_FREE[name] * np.log(num))
 
     return [(name, found[name]) for name in sorted(found, key=score)]
 
 
-def _robust(residuals: list[Array]) -> float:
-    """Scale of residuals that a tenth of wrong corners does not move."""
-    return float(np.percentile(np.abs(np.concatenate(residuals)), 68.3)) + 1e-9
-
-
-def _solve(views: list[BoardView], size: tuple[int, int], lens: str) -> _Solved:
-    points = [view.points.astype(np.float32) for view in views]
-    pixels = [view.pixels.astype(np.float32).reshape(-1, 1, 2) for view in views]
-    start = cv2.initCameraMatrix2D(points, pixels, size, 1.0)
-    if not np.isfinite(start).all() or start[0, 0] <= 0:
-        start = np.array([[size[0], 0, (size[0] - 1) / 2], [0, size[0], (size[1] - 1) / 2], [0, 0, 1.0]])
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-10)
-    try:
-        _, matrix, lens_terms, turns, shifts, std, _, _ = cv2.calibrateCameraExtended(
-            points, pixels, size, start, np.zeros(_NUM_LENS[lens]), flags=_FLAGS[lens] | cv2.CALIB_USE_INTRINSIC_GUESS,
-            criteria=stop,
-        )  # fmt: skip
-    except cv2.error as error:
-        raise DataError(f"no camera explains the views ({error.err})", where="intrinsics") from error
-    terms = np.asarray(lens_terms, np.float64).ravel()[: _NUM_LENS[lens]]
-    rotations = np.array([cv2.Rodrigues(turn)[0] for turn in turns], np.float64)
-    translations = np.array([shift.ravel() for shift in shifts], np.float64)
-    radius = _seen_radius(views, rotations, translations)
-    camera = Camera(
-        width=size[0], height=size[1], fx=matrix[0, 0], fy=matrix[1, 1], cx=matrix[0, 2], cy=matrix[1, 2],
-        distortion=terms, max_radius=np.inf,
-    )  # fmt: skip
-    if camera.valid_radius < radius:
-        raise DataError(
-            "the lens model folds over within the boards", where="intrinsics", fix="Choose a smaller lens model"
-        )
-    residuals = [
-        view.pixels - camera.project(view.points @ rotation.T + translation)
-        for view, rotation, translation in zip(views, rotations, translations, strict=True)
-    ]
-    return _Solved(
-        camera=camera,
-        rotations=rotations,
-        translations=translations,
-        residuals=residuals,
-        std=np.asarray(std, np.float64).ravel()[: 4 + _NUM_LENS[lens]],
-    )
-
-
-def _seen_radius(views: list[BoardView], rotations: Array, translations: Array) -> float:
-    """Largest undistorted radius at which a corner was seen."""
-    radii = []
-    for view, rotation, translation in zip(views, rotations, translations, strict=True):
-        x, y, z = (view.points @ rotation.T + translation).T
-        radii.append(np.max(np.hypot(x, y) / z))
-    return float(np.max(radii))
-
-
-def _without_outliers(
-    views: list[BoardView], solved: _Solved, solve: Callable[[list[BoardView]], _Solved]
-) -> tuple[list[BoardView], _Solved, list[tuple[str, str]]]:
-    """Leave out the worst view and solve again, while it stands out and a quarter of the views is not used up."""
-    dropped: list[tuple[str, str]] = []
-    limit = int(_MAX_REMOVED_SHARE * len(views))
-    while len(dropped) < limit and len(views) > MIN_VIEWS:
-        rms = np.array([_rms(residuals) for residuals in solved.residuals])
-        worst = int(rms.argmax())
-        if rms[worst] <= _VIEW_OUTLIER * np.median(rms):
-            break
-        dropped.append((views[worst].name, f"residual {rms[worst]:.2f} px, median {np.median(rms):.2f} px"))
-        views = [view for k, view in enumerate(views) if k != worst]
-        solved = solve(views)
-    return views, solved, dropped
-
-
-def _without_wrong_corners(
-    views: list[BoardView], solved: _Solved, solve: Callable[[list[BoardView]], _Solved]
-) -> tuple[list[BoardView], _Solved, int]:
-    """Leave out single corners far from where the camera puts them, and solve once more."""
-    limit = _CORNER_OUTLIER * _robust(solved.residuals) * np.sqrt(2)
-    kept = [np.linalg.norm(residuals, axis=1) <= limit for residuals in solved.residuals]
-    num = sum(int((~keep).sum()) for keep in kept)
-    if num == 0:
-        return views, solved, 0
-    views = [
-        BoardView(name=view.name, ids=view.ids[keep], points=view.points[keep], pixels=view.pixels[keep])
-        for view, keep in zip(views, kept, strict=True)
-        if keep.sum() >= 4
-    ]
-    return views, solve(views), num
-
-
-def _refuse_weak(solved: _Solved, spread_deg: float) -> None:
+def _refuse_weak(solved: SolvedBoards, spread_deg: float) -> None:
     if spread_deg < _MIN_NORMAL_SPREAD_DEG:
         raise RefusedError(
             f"the boards are too alike: their normals differ by {spread_deg:.0f} degrees at most, "
@@ -297,7 +195,7 @@ def _refuse_weak(solved: _Solved, spread_deg: float) -> None:
         )
 
 
-def _held_out_rms(views: list[BoardView], solve: Callable[[list[BoardView]], _Solved]) -> float:
+def _held_out_rms(views: list[BoardView], solve: Callable[[list[BoardView]], SolvedBoards]) -> float:
     """Residuals of views that the camera was not solved from; their poses are fitted."""
     residuals: list[Array] = []
     for fold in range(min(_NUM_FOLDS, len(views) // 2)):
@@ -307,18 +205,4 @@ def _held_out_rms(views: list[BoardView], solve: Callable[[list[BoardView]], _So
         except DataError:
             return float("inf")
         residuals += [pose_board(camera, view)[2] for view in views[fold::_NUM_FOLDS]]
-    return _rms(np.concatenate(residuals))
-
-
-def pose_board(camera: Camera, view: BoardView) -> tuple[Array, Array, Array]:
-    """Rotation ``R_camera_board`` (3, 3), translation (3,) in metres and residuals (N, 2) px of one view."""
-    solved, turn, shift = cv2.solvePnP(view.points, view.pixels, camera.matrix, camera.distortion)
-    if not solved:
-        raise DataError("the board's pose cannot be solved", where=view.name)
-    rotation, translation = cv2.Rodrigues(turn)[0].astype(np.float64), shift.ravel().astype(np.float64)
-    projected, _ = cv2.projectPoints(view.points, turn, shift, camera.matrix, camera.distortion)
-    return rotation, translation, view.pixels - projected[:, 0]
-
-
-def _rms(residuals: Array) -> float:
-    return float(np.sqrt((residuals**2).sum(-1).mean()))
+    return rms_length(np.concatenate(residuals))

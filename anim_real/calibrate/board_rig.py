@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 from scipy.sparse import lil_matrix
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.board_intrinsics import pose_board
+from anim_real.calibrate.board_solve import pose_board
 from anim_real.calibrate.board_views import BoardView
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.errors import DataError

@@ -7,7 +7,7 @@ white on black are found whether the target says so or not; ``Corners.inverted``
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -47,6 +47,28 @@ class Corners:
         return cls(ids=np.zeros(0, np.int64), pixels=np.zeros((0, 2)))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Views:
+    """An image as it is (H, W), and enlarged by a whole factor to look for markers."""
+
+    grey: NDArray[np.uint8]
+    large: NDArray[np.uint8]
+    factor: int
+
+    @classmethod
+    def of(cls, grey: NDArray[np.uint8], factor: int) -> _Views:
+        large = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else grey
+        return cls(grey=grey, large=np.asarray(large, np.uint8), factor=factor)
+
+    def inverted(self) -> _Views:
+        """Black and white exchanged."""
+        return _Views(grey=np.asarray(255 - self.grey), large=np.asarray(255 - self.large), factor=self.factor)
+
+    def native(self, pixels: Array) -> Array:
+        """Pixels (N, 2) of the image as it is, of those of the enlarged one."""
+        return (pixels + 0.5) / self.factor - 0.5
+
+
 class CornerDetector:
     """Finds the boards of one target in grey images."""
 
@@ -70,23 +92,19 @@ class CornerDetector:
     def detect(self, image: NDArray[np.uint8], *, enlarge: int = 1) -> Corners:
         """Corners of every board seen in ``image`` (H, W) or (H, W, 3) uint8; none is an empty result.
 
-        ``enlarge`` resamples the image first: with squares below 30 px more markers are read and corners are finer.
+        ``enlarge`` resamples the image to look for markers: with squares below 30 px more of them are read.
         An image that shows no corner is looked at once more with black and white exchanged.
         """
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if enlarge > 1:
-            grey = cv2.resize(grey, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
-        grey = np.ascontiguousarray(grey, dtype=np.uint8)
-        found = self._detect(grey, flipped=False)
-        if len(found) == 0:
-            found = self._detect(grey, flipped=True)
-        return replace(found, pixels=(found.pixels + 0.5) / enlarge - 0.5)
+        views = _Views.of(np.ascontiguousarray(grey, dtype=np.uint8), enlarge)
+        found = self._detect(views, flipped=False)
+        return found if len(found) else self._detect(views, flipped=True)
 
-    def _detect(self, grey: NDArray[np.uint8], *, flipped: bool) -> Corners:
+    def _detect(self, views: _Views, *, flipped: bool) -> Corners:
         """Corners of an image as the target declares its boards, or with all of them the other way round."""
         ids, pixels, inverted = [], [], []
         for shown in sorted({board.spec.inverted ^ flipped for board in self._target.boards}):
-            seen = np.asarray(255 - grey) if shown else grey
+            seen = views.inverted() if shown else views
             boards = [board for board in self._target.boards if board.spec.inverted ^ flipped == shown]
             for board, local, found in self._boards_in(seen, boards):
                 ids.append(board.first_corner + local)
@@ -102,14 +120,14 @@ class CornerDetector:
         )
         return Corners(ids=all_ids[order], pixels=all_pixels[order], inverted=most)
 
-    def _boards_in(self, grey: NDArray[np.uint8], boards: list[Board]) -> list[tuple[Board, NDArray[np.int64], Array]]:
-        """Boards that show black on white in ``grey``, with local corner numbers and pixels."""
+    def _boards_in(self, views: _Views, boards: list[Board]) -> list[tuple[Board, NDArray[np.int64], Array]]:
+        """Boards that show black on white in an image, with local corner numbers and pixels."""
         answer = []
         banners = [board for board in boards if isinstance(board.spec, BannerSpec)]
         if banners:
             spec = banners[0].spec
             assert isinstance(spec, BannerSpec)
-            by_number = {banner.number: banner.pixels for banner in find_banners(grey, spec)}
+            by_number = {banner.number: views.native(banner.pixels) for banner in find_banners(views.large, spec)}
             answer += [
                 (board, np.arange(5), by_number[board.spec.first_marker])
                 for board in banners
@@ -117,7 +135,7 @@ class CornerDetector:
             ]
         if len(banners) == len(boards):
             return answer
-        quads, marker_ids, _ = self._markers.detectMarkers(grey)
+        quads, marker_ids, _ = self._markers.detectMarkers(views.large)
         if marker_ids is None:
             return answer
         flat = marker_ids.ravel()
@@ -127,27 +145,30 @@ class CornerDetector:
                 continue
             quads_of_board = [quads[int(k)] for k in chosen]
             if isinstance(board.spec, BoardSpec):
-                part = self._charuco_corners(grey, board, quads_of_board, flat[chosen])
+                part = self._charuco_corners(views, board, quads_of_board, flat[chosen])
             else:
-                part = _marker_corners(grey, quads_of_board, self._target.dictionary.markerSize + 2)
+                part = _marker_corners(views, quads_of_board, self._target.dictionary.markerSize + 2)
             if part is not None:
                 answer.append((board, *part))
         return answer
 
     def _charuco_corners(
-        self, grey: NDArray[np.uint8], board: Board, quads: list, marker_ids: NDArray
+        self, views: _Views, board: Board, quads: list, marker_ids: NDArray
     ) -> tuple[NDArray[np.int64], Array] | None:
+        """Corners of one board: those that its markers lead to, and the others where these put them."""
         corners, local_ids, _, _ = self._charuco[board.index].detectBoard(
-            grey, markerCorners=quads, markerIds=marker_ids.reshape(-1, 1).astype(np.int32)
+            views.large, markerCorners=quads, markerIds=marker_ids.reshape(-1, 1).astype(np.int32)
         )
         if local_ids is None or len(local_ids) < _MIN_BOARD_CORNERS:
             return None
         assert isinstance(board.spec, BoardSpec)
-        local = local_ids.ravel().astype(np.int64)
+        pixels = np.full((board.spec.num_corners, 2), np.nan)
+        pixels[local_ids.ravel().astype(np.int64)] = views.native(corners.reshape(-1, 2).astype(np.float64))
         plane = board.corners_board()[:, :2] / board.spec.square_m
         margin = (1 - board.spec.marker_m / board.spec.square_m) / 2
-        found, keep = refine_corners(grey, corners.reshape(-1, 2).astype(np.float64), plane[local], margin)
-        return (local[keep], found[keep]) if keep.sum() >= _MIN_BOARD_CORNERS else None
+        found, keep = refine_corners(views.grey, pixels, plane, margin)
+        local = np.flatnonzero(keep)
+        return (local, found[keep]) if len(local) >= _MIN_BOARD_CORNERS else None
 
     def num_markers(self, image: NDArray[np.uint8]) -> int:
         """How many of the target's markers show in a grey image (H, W), black on white or white on black."""
@@ -163,7 +184,7 @@ class CornerDetector:
         return read + (len(find_banners(grey, banners[0])) if banners else 0)
 
 
-def _marker_corners(grey: NDArray[np.uint8], quads: list, num_cells: int) -> tuple[NDArray[np.int64], Array] | None:
+def _marker_corners(views: _Views, quads: list, num_cells: int) -> tuple[NDArray[np.int64], Array] | None:
     """Outer corners of one marker, refined; None where two places claim its number."""
     if len(quads) != 1:
         return None
@@ -171,8 +192,8 @@ def _marker_corners(grey: NDArray[np.uint8], quads: list, num_cells: int) -> tup
     side = float(np.linalg.norm(np.diff(quad[:, 0], axis=0), axis=1).min())
     half = int(np.clip(round(_MARKER_WINDOW_CELLS * side / num_cells), 2, 15))
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
-    refined = cv2.cornerSubPix(grey, quad.copy(), (half, half), (-1, -1), stop).reshape(-1, 2).astype(np.float64)
-    return np.arange(4), refined
+    refined = cv2.cornerSubPix(views.large, quad.copy(), (half, half), (-1, -1), stop)
+    return np.arange(4), views.native(refined.reshape(-1, 2).astype(np.float64))
 
 
 def polarity_remark(target: Target, seen: Iterable[bool | None]) -> str | None:

@@ -34,11 +34,17 @@ def write_printables(target: Target, folder: Path) -> list[Path]:
     return [*written, path]
 
 
+def page_mm(target: Target, side: int) -> tuple[float, float]:
+    """Width and height of the page that a side is printed on."""
+    _, (width_m, height_m) = side_frame(target.spec, side)
+    return width_m * 1e3 + 2 * _MARGIN_MM, height_m * 1e3 + 2 * _MARGIN_MM
+
+
 def side_svg(target: Target, side: int) -> str:
     """SVG text of one side at true size, with cutting line, label and bar."""
     _, (width_m, height_m) = side_frame(target.spec, side)
     width, height = width_m * 1e3, height_m * 1e3
-    page_width, page_height = width + 2 * _MARGIN_MM, height + 2 * _MARGIN_MM
+    page_width, page_height = page_mm(target, side)
     path = "".join(
         "M" + "L".join(f"{_mm(x)} {_mm(y)}" for x, y in outline) + "z"
         for outline in black_mm(side_pattern(target, side))
@@ -69,8 +75,7 @@ def _write_pdf(target: Target, sides: list[int], path: Path) -> None:
 
     with PdfPages(path, metadata={"CreationDate": None, "Title": f"calibration target {target.name}"}) as pages:
         for side in sides:
-            _, (width_m, height_m) = side_frame(target.spec, side)
-            width, height = width_m * 1e3 + 2 * _MARGIN_MM, height_m * 1e3 + 2 * _MARGIN_MM
+            width, height = page_mm(target, side)
             figure = Figure(figsize=(width / 25.4, height / 25.4))
             axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
             axes.set_axis_off()

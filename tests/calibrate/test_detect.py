@@ -11,7 +11,8 @@ from anim_real.calibrate.boards import Target, corner_positions, make_target
 from anim_real.calibrate.detect import CornerDetector, polarity_remark
 from anim_real.calibrate.patterns import side_pattern
 from anim_real.calibrate.refine import refine_corners
-from anim_real.calibrate.targets import draw_pattern, load_target
+from anim_real.calibrate.target_texture import draw_pattern
+from anim_real.calibrate.targets import load_target
 from anim_real.target import TargetSpec
 
 CHARUCO = {"columns": 7, "rows": 8, "square_m": 0.05, "marker_m": 0.036, "first_marker": 0}
@@ -57,11 +58,41 @@ def test_charuco_of_both_colours_and_both_layouts(rng, inverted, legacy):
     assert found.ids.tolist() == list(range(42))
     assert found.inverted is inverted
     error = np.linalg.norm(found.pixels - pixels, axis=1)
-    assert np.sqrt((error**2).mean()) < 0.08 and error.max() < 0.25
+    assert np.sqrt((error**2).mean()) < 0.03 and error.max() < 0.1
+
+
+def test_corners_whose_markers_cannot_be_read_are_found(rng):
+    """Two markers are pasted over, in the board's corner and in its middle: the others tell where theirs must be."""
+    target = plate(CHARUCO)
+    image, pixels = picture(target, rng)
+    plane = target.boards[0].corners_board()[:, :2]
+    homography = cv2.findHomography(plane, pixels)[0]
+    covered = image.copy()
+    half = 0.018  # of the marker's 36 mm
+    for x, y in ((-0.15, -0.175), (0.05, 0.025)):
+        outline = np.array([(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)])
+        spot = cv2.perspectiveTransform(outline[None], homography)[0]
+        cv2.fillConvexPoly(covered, np.rint(spot * 16).astype(np.int32), 235, shift=4)
+    detector = CornerDetector(target)
+    assert detector.num_markers(covered) == detector.num_markers(image) - 2
+    found = detector.detect(covered, enlarge=2)
+    assert found.ids.tolist() == list(range(42))
+    assert np.linalg.norm(found.pixels - pixels, axis=1).max() < 0.2
+
+
+def test_a_hand_before_the_board_hides_its_corners_and_moves_none(rng):
+    target = plate(CHARUCO)
+    image, pixels = picture(target, rng)
+    middle, radius = pixels[20], 30
+    cv2.circle(image, tuple(int(value) for value in middle), radius, 150, -1)
+    found = CornerDetector(target).detect(image, enlarge=2)
+    distance = np.linalg.norm(pixels - middle, axis=1)
+    assert 20 not in found.ids and set(np.flatnonzero(distance > radius + 12)) <= set(found.ids.tolist())
+    assert np.linalg.norm(found.pixels - pixels[found.ids], axis=1).max() < 0.25
 
 
 def test_small_squares_are_not_drawn_to_their_markers(rng):
-    """Squares of 18 to 25 px without enlargement: OpenCV's own window reaches the markers and errs by 0.6 px."""
+    """Squares of 18 to 25 px without enlargement: a window that reaches the markers errs by 0.6 px."""
     target = plate(CHARUCO)
     errors = []
     for _ in range(4):
@@ -70,7 +101,7 @@ def test_small_squares_are_not_drawn_to_their_markers(rng):
         errors.append(np.linalg.norm(found.pixels - pixels[found.ids], axis=1))
     errors = np.concatenate(errors)
     assert len(errors) > 0.7 * 4 * 42
-    assert np.sqrt((errors**2).mean()) < 0.15
+    assert np.sqrt((errors**2).mean()) < 0.05
 
 
 def test_a_board_seen_the_other_way_than_declared_is_found_and_said(rng):

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.board_intrinsics import pose_board
 from anim_real.calibrate.board_rig import compare_pose, solve_rig_poses
+from anim_real.calibrate.board_solve import pose_board
 from anim_real.calibrate.board_views import board_views
 from anim_real.calibrate.boards import make_target
 from anim_real.calibrate.detect import CornerDetector, grey_of_ir, polarity_remark

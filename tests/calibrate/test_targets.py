@@ -155,8 +155,8 @@ def test_impossible_markers_and_banners_are_refused(boards, word):
 
 def test_a_target_known_by_its_shape_has_its_own_loader(tmp_path):
     path = tmp_path / "vase.toml"
-    path.write_text('schema = "anim-real/geometry-target/1"\nname = "vase"\nmesh = "vase.ply"\n')
+    path.write_text('schema = "anim-real/geometry-target/1"\nname = "vase"\n')
     spec, found = load_geometry_target(str(path))
-    assert (spec.mesh, found) == ("vase.ply", path)
+    assert (spec.name, found) == ("vase", path)
     with pytest.raises(ConfigError, match="no boards"):
         load_target(str(path))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.targets import draw_pattern, load_target
+from anim_real.calibrate.target_texture import draw_pattern
+from anim_real.calibrate.targets import load_target
 from anim_real.cli import main
 from anim_real.interchange.opencv_yaml import read_opencv_yaml
 
@@ -50,7 +51,11 @@ def test_the_camera_comes_back_with_its_evidence(tmp_path, rng, capsys):
     out, yaml, page = tmp_path / "camera.json", tmp_path / "camera.yml", tmp_path / "camera.html"
     arguments = [str(folder), "-o", str(out), "--target", "board", "--factory", str(truth)]
     assert main(["calibrate-intrinsics", *arguments, "--yaml", str(yaml), "--report", str(page)]) == 0
-    assert "f 6" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "f 6" in told
+    worst = max(view["rms_px"] for view in json.loads(out.read_text())["cameras"]["color"]["views"])
+    assert f"to {worst:.3f} px" in told
+    assert "against the factory" in told
     record = json.loads(out.read_text())["cameras"]["color"]
     assert [record["camera"]["fx"], record["camera"]["fy"]] == pytest.approx([620.0, 622.0], abs=2.0)
     assert [record["camera"]["cx"], record["camera"]["cy"]] == pytest.approx([316.0, 244.5], abs=2.0)

@@ -14,6 +14,7 @@ from anim_real.geometry.cameras import Camera
 from anim_real.report import Report, histogram
 
 Array = NDArray[np.float64]
+_NUM_WORST = 3
 _LENS_NAMES = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
@@ -74,6 +75,7 @@ class SolvedIntrinsics:
             f"centre {camera.cx:.2f} ± {result.std['cx']:.2f}, {camera.cy:.2f} ± {result.std['cy']:.2f} px",
             f"{self.stream}: residual {result.rms_px:.3f} px, of held-out views {result.held_out_rms_px:.3f} px; "
             f"corners in {result.covered_share:.0%} of the image",
+            f"{self.stream}: {_per_view(result)}",
         ]
         if self.difference is not None:
             told = self.difference.summary()
@@ -82,6 +84,14 @@ class SolvedIntrinsics:
                 f"{told['max_px']:.2f} px at most, after a rotation of {told['rotation_deg']:.3f} degrees"
             )
         return lines if self.remark is None else [*lines, f"{self.stream}: {self.remark}"]
+
+
+def _per_view(result: BoardIntrinsics) -> str:
+    """The residuals of single views, in a line: all of them are in the record and on the page."""
+    ordered = sorted(result.views, key=lambda fit: -fit.rms_px)
+    worst = ", ".join(f"{fit.view.name} {fit.rms_px:.3f}" for fit in ordered[:_NUM_WORST])
+    middle = float(np.median([fit.rms_px for fit in ordered]))
+    return f"per view {ordered[-1].rms_px:.3f} to {ordered[0].rms_px:.3f} px, median {middle:.3f}; largest {worst}"
 
 
 def camera_record(camera: Camera) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from anim_real.calibrate.boards import Target, side_frame
 from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.targets import draw_pattern
+from anim_real.calibrate.printing import page_mm
+from anim_real.calibrate.target_texture import draw_pattern
 from anim_real.report import Report
 from anim_real.target import BannerSpec, BoardSpec, MarkerSpec, PrismBody
 
@@ -21,14 +22,20 @@ def assembly_page(target: Target) -> Report:
     report.text(target.spec.description)
     report.heading("Body")
     report.facts(_body_facts(target))
+    parts, matter = "body", ""
+    if target.spheres:
+        parts, matter = "body, posts and spheres", ", and the spheres' centres for the fit"
     report.text(
-        "The STL holds body, posts and spheres in millimetres with z up. Only its flat sides matter for the boards, "
-        "and the spheres' centres for the fit; matt white paint serves every sensor, gloss serves none."
+        f"The STL holds the {parts} in millimetres with z up. Only its flat sides matter for the boards{matter}; "
+        "matt white paint serves every sensor, gloss serves none."
     )
-    report.chart(_seen_from_above(target), "seen from above, metres: sides and spheres; the arrow leaves side 0")
+    spheres = " and spheres (s)" if target.spheres else ""
+    report.chart(_seen_from_above(target), f"seen from above: sides{spheres}; the arrow leaves side 0, the front")
     report.heading("Sides")
+    width, height = page_mm(target, target.boards[0].spec.side)
     report.text(
-        f"Print {target.name}.pdf at 100 %, check the 100 mm bar with a ruler, and glue each sheet flat, "
+        f"Print {target.name}.pdf at 100 % (its pages measure {width:g} x {height:g} mm; a printer may cut their white "
+        "margins), check the 100 mm bar with a ruler, cut along the crosses at the corners, and glue each sheet flat, "
         "upright, centred on its side. Sides are counted counter-clockwise seen from above."
     )
     report.table(("side", "what", "marker ids", "must measure, mm"), _side_rows(target))
@@ -79,20 +86,24 @@ def _seen_from_above(target: Target) -> Any:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(4.2, 4.2))
-    for side in range(target.spec.body.num_sides):
-        pose, (width, _) = side_frame(target.spec, side)
+    sides = [side_frame(target.spec, side) for side in range(target.spec.body.num_sides)]
+    reach = max(float(np.hypot(*pose.translation[[0, 2]]) + width) for pose, (width, _) in sides)
+    for side, (pose, (width, _)) in enumerate(sides):
         ends = pose.apply(np.array([[-width / 2, 0, 0], [width / 2, 0, 0]]))
         axes.plot(ends[:, 0], ends[:, 2], color="black")
-        middle = ends.mean(0) + 0.03 * pose.rotation[:, 2]
-        axes.text(middle[0], middle[2], str(side), ha="center", va="center")
+        out, middle = pose.rotation[[0, 2], 2], ends.mean(0)[[0, 2]]
+        label_x, label_z = middle + 0.07 * reach * out
+        axes.text(label_x, label_z, str(side), ha="center", va="center")
         if side == 0:
-            axes.annotate("", middle[[0, 2]] + 0.1 * pose.rotation[[0, 2], 2], middle[[0, 2]], arrowprops={"width": 1})
+            (x, z), (along_x, along_z) = middle + 0.14 * reach * out, 0.16 * reach * out
+            width_m = 0.008 * reach
+            axes.arrow(x, z, along_x, along_z, width=width_m, color="#cf222e", length_includes_head=True)
     for index, sphere in enumerate(target.spheres):
         axes.add_patch(plt.Circle((sphere.center[0], sphere.center[2]), sphere.radius_m, color="#9ab"))
         axes.text(sphere.center[0], sphere.center[2], f"s{index}", ha="center", va="center", fontsize=8)
     axes.set_aspect("equal")
+    axes.margins(0.18)
     axes.invert_yaxis()  # +z, where side 0 looks, is down
-    axes.set_xlabel("x")
-    axes.set_ylabel("z")
-    axes.margins(0.15)
+    axes.set_xlabel("x, m")
+    axes.set_ylabel("z, m")
     return figure
