@@ -1,14 +1,16 @@
-"""Calibration against a scanned object without markers: unknown start, 50 takes, and objects that must be refused.
+"""Calibration against a scanned object without markers: unknown start, honesty of the covariance, symmetric objects.
 
     python benchmarks/markerless.py --trials 50
     python benchmarks/markerless.py --trials 50 --placements 1
+    python benchmarks/markerless.py --trials 0 --coverage 100
+    python benchmarks/markerless.py --trials 0 --symmetric 5
 
 Per trial another object (every fifth the boot or the head of ``../shared/data/meshes`` where they are present, the
 others a random cluster of solids 40 to 60 cm large), another pose of the scanner over all of SO(3), other placements
 turned at random, in a room with floor and walls. Depth has noise, flying pixels, drop-outs and a bias of up to
 10 mm with slope, a cyclic part and a pattern. The pose from nothing is right below 25 mm and 1 degree: the bias
 is still in it. After the joint solve the error is that over a person-sized volume. ``cpu_s`` is what a take costs on
-one core, whatever else runs.
+one core, whatever else runs. Coverage is ``markerless_coverage``, symmetric objects ``markerless_symmetry``.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import trimesh
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from markerless_coverage import coverage_trials, summarize_coverage
+from markerless_symmetry import RIGHT_DEG, RIGHT_MM, symmetric_trials
 
 from anim_real.calibrate.geometry_solve import geometry_protocol
 from anim_real.calibrate.geometry_start import find_geometry_start
@@ -35,15 +39,6 @@ from tests.calibrate.geometry_world import lumpy_object, make_world
 
 MESHES = Path(__file__).resolve().parents[2] / "shared" / "data" / "meshes"
 REAL = ("boot.obj", "LeePerrySmith.glb")
-RIGHT_MM, RIGHT_DEG = 25.0, 1.0
-SYMMETRIC = {
-    "sphere": trimesh.creation.icosphere(subdivisions=4, radius=0.2),
-    "cylinder": trimesh.creation.cylinder(0.12, 0.45, sections=64),
-    "box": trimesh.creation.box((0.3, 0.42, 0.2)),
-    "cube": trimesh.creation.box((0.3, 0.3, 0.3)),
-    "hexagon": trimesh.creation.cylinder(0.2, 0.3, sections=6),
-    "plate": trimesh.creation.box((0.5, 0.4, 0.01)),
-}
 
 
 def real_object(name: str) -> trimesh.Trimesh:
@@ -82,23 +77,6 @@ def salient_trials(first: int, trials: int, placements: int) -> list[dict]:
     return rows
 
 
-def symmetric_trials(first: int, trials: int, placements: int) -> dict[str, Counter]:
-    """Per object how often it was refused, and accepted with the right or a wrong pose."""
-    counts = {name: Counter() for name in SYMMETRIC}
-    for name, body in SYMMETRIC.items():
-        for seed in range(first, first + trials):
-            world = make_world(seed, body, num=placements)
-            try:
-                found = find_geometry_start(world.observations)
-            except RefusedError:
-                counts[name]["refused"] += 1
-            else:
-                shift_mm, turn_deg = world.error(found.T_depth_scan)
-                counts[name]["right" if shift_mm < RIGHT_MM and turn_deg < RIGHT_DEG else "wrong"] += 1
-        print(f"  {name:10}{dict(counts[name])}", flush=True)
-    return counts
-
-
 def _text(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -126,14 +104,19 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--first", type=int, default=100)
     parser.add_argument("--placements", type=int, default=8)
-    parser.add_argument("--symmetric", type=int, default=10, help="trials per symmetric object; 0 leaves them out")
+    parser.add_argument("--coverage", type=int, default=0, help="takes whose errors are held against the covariance")
+    parser.add_argument("--symmetric", type=int, default=0, help="trials per symmetric object and arrangement")
     flags = parser.parse_args()
     rows = salient_trials(flags.first, flags.trials, flags.placements)
     if rows:
         summarize(rows)
-    for number in (1, 8) if flags.symmetric else ():
-        print(f"symmetric objects, {number} placement{'s' if number > 1 else ''}")
-        symmetric_trials(flags.first, flags.symmetric, number)
+    if flags.coverage:
+        print(f"covariance, {flags.coverage} takes from near the true pose")
+        summarize_coverage(coverage_trials(flags.first, flags.coverage, flags.placements))
+    if flags.symmetric:
+        print("symmetric objects")
+        dangerous, lost = symmetric_trials(flags.first, flags.symmetric)
+        print(f"wrong poses, or open ones accepted: {dangerous}; settled ones refused: {lost}")
 
 
 if __name__ == "__main__":

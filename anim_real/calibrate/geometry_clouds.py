@@ -47,6 +47,21 @@ class Cloud:
         """Some of the points."""
         return Cloud(points=self.points[chosen], normals=self.normals[chosen])
 
+    def thinned(self, cell_m: float) -> Cloud:
+        """The same surface with one point, and the mean normal, per cell; as it is where cells are no larger."""
+        if cell_m <= VOXEL_M:
+            return self
+        import open3d as o3d
+
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(self.points))
+        cloud.normals = o3d.utility.Vector3dVector(self.normals)
+        cloud = cloud.voxel_down_sample(cell_m)
+        normals = np.array(cloud.normals)
+        return Cloud(
+            points=np.array(cloud.points),
+            normals=normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ObjectView:

@@ -6,14 +6,18 @@ The limits are those of the protocol; what is told from corners there is told fr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from anim_real.calibrate.bootstrap import BootstrapCheck
 from anim_real.calibrate.coverage import NEAR_M, Coverage, extents
-from anim_real.calibrate.evidence import own_priors, predicted_target_mm
+from anim_real.calibrate.evidence import predicted_target_mm, solve_without
 from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import Solution, solve
+from anim_real.calibrate.solver import Solution
+from anim_real.calibrate.state import State
 from anim_real.calibration import GateVerdict
 
 Array = NDArray[np.float64]
@@ -25,13 +29,19 @@ def judge_geometry(
     solution: Solution,
     volume_scan: Array,
     *,
+    bootstrap: BootstrapCheck | None,
     held_out: dict[int, float] | None = None,
     prefix: str = "",
 ) -> tuple[GateVerdict, ...]:
     """Hold a solution without markers against its protocol; every gate is listed, passed or not.
 
-    ``volume_scan`` (N, 3) fills the volume; ``held_out`` is that of ``held_out_depth_mm`` where it is known already;
-    ``prefix`` is put before the names where a rig has several sensors.
+    Args:
+        problem: what was solved.
+        solution: the answer.
+        volume_scan: (N, 3) points that fill the volume.
+        bootstrap: its check over the placements; None where there were too few, which does not pass.
+        held_out: that of ``held_out_depth_mm`` where it is known already.
+        prefix: put before the names where a rig has several sensors.
     """
     limits = problem.protocol.gates
     covered = geometry_coverage(solution, volume_scan)
@@ -78,6 +88,13 @@ def judge_geometry(
             limits.max_predicted_target_mm,
             "Use a larger object, or more placements that span the volume",
         ),
+        _most(
+            prefix + "bootstrap over covariance",
+            None if bootstrap is None else bootstrap.ratio,
+            limits.max_bootstrap_ratio,
+            "Placements differ by more than the noise explains" + told,
+            unit="",
+        ),
     )
 
 
@@ -103,23 +120,20 @@ def geometry_coverage(solution: Solution, volume_scan: Array) -> Coverage:
     )
 
 
-def held_out_depth_mm(problem: Problem, solution: Solution) -> dict[int, float]:
-    """By placement the median depth error (mm) on its object of a solution that did not see it."""
+def held_out_depth_mm(
+    problem: Problem, solution: Solution, rest: Mapping[int, State] | None = None
+) -> dict[int, float]:
+    """By placement the median depth error (mm) on its object of a solution that did not see it.
+
+    ``rest`` are the states solved without each placement, if known already.
+    """
     errors: dict[int, float] = {}
     if len(problem.placements) < 2:
         return errors
     for index, points in solution.depth_points.items():
         if len(points) < _MIN_POINTS:
             continue
-        rest = problem.part(problem.observations.without(index))
-        state = solve(
-            rest,
-            solution.state,
-            rounds=2,
-            associated={key: value for key, value in solution.depth_points.items() if key != index},
-            sigma=solution.sigma,
-            prior_sigma=own_priors(solution, rest, problem),
-        ).state
+        state = solve_without(problem, solution, index) if rest is None else rest[index]
         block = problem.part(problem.observations.only(index)).blocks(state, {index: points})[0]
         errors[index] = float(np.median(block.size) * 1e3)
     return errors
@@ -131,7 +145,7 @@ def _least(name: str, value: float, limit: float, unit: str, advice: str) -> Gat
     )
 
 
-def _most(name: str, value: float | None, limit: float, advice: str) -> GateVerdict:
+def _most(name: str, value: float | None, limit: float, advice: str, unit: str = "mm") -> GateVerdict:
     """A number that could not be measured does not pass."""
     passed = value is not None and value <= limit
-    return GateVerdict(name=name, value=value, limit=float(limit), unit="mm", passed=passed, advice=advice)
+    return GateVerdict(name=name, value=value, limit=float(limit), unit=unit, passed=passed, advice=advice)

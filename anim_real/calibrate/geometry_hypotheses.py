@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.geometry_clouds import Cloud, ObjectView
+from anim_real.calibrate.geometry_clouds import VOXEL_M, Cloud, ObjectView
 from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]
 _FEATURE_RADII_M = (0.06, 0.10)
-_MAX_MATCHES = 2_400  # of all placements together: the votes are a square matrix
+_MAX_FEATURES = 4_000  # of a scan, about: a larger object is described in larger steps
+_MAX_MATCHES = 1_600  # of all placements together: the votes are a square matrix
 _VOTE_M = 0.022  # two matches agree when they keep their distance: depth errs by a centimetre
 _APART_M = 0.04  # nearer matches always agree
 _NUM_SEEDS, _SUPPORT = 40, 30
@@ -88,14 +89,18 @@ def _matches(views: list[ObjectView], radius: float) -> tuple[Array, Array]:
     share = _MAX_MATCHES // len(views)
     sources, targets = [], []
     for view in views:
-        of_scan, of_seen = _features(view.scan, radius), _features(view.seen, radius)
-        squared = (of_scan**2).sum(1)[None] + (of_seen**2).sum(1)[:, None] - 2.0 * of_seen @ of_scan.T
-        to_scan = squared.argmin(1)
-        is_mutual = squared.argmin(0)[to_scan] == np.arange(len(of_seen))
-        cost = squared[np.arange(len(of_seen)), to_scan] + np.where(is_mutual, 0.0, 1e9)
+        cell_m = VOXEL_M * float(np.sqrt(len(view.scan) / _MAX_FEATURES))
+        scan, seen = view.scan.thinned(cell_m), view.seen.thinned(cell_m)
+        of_scan, of_seen = _features(scan, radius), _features(seen, radius)
+        unlike = -2.0 * (of_seen @ of_scan.T)
+        unlike += (of_scan**2).sum(1)
+        unlike += (of_seen**2).sum(1)[:, None]
+        to_scan = unlike.argmin(1)
+        is_mutual = unlike.argmin(0)[to_scan] == np.arange(len(of_seen))
+        cost = unlike[np.arange(len(of_seen)), to_scan] + np.where(is_mutual, 0.0, 1e9)
         rank = np.argsort(cost, kind="stable")[:share]
-        sources.append(view.scan.points[to_scan[rank]])
-        targets.append(view.seen.points[rank])
+        sources.append(scan.points[to_scan[rank]])
+        targets.append(seen.points[rank])
     return np.concatenate(sources), np.concatenate(targets)
 
 

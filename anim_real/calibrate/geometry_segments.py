@@ -21,8 +21,12 @@ def clusters(points: Array) -> list[NDArray[np.int64]]:
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    cells, member = np.unique(np.floor(points / (_GAP_M / 2)).astype(np.int64), axis=0, return_inverse=True)
-    member = member.ravel()
+    cell = np.floor(points / (_GAP_M / 2)).astype(np.int64)
+    cell -= cell.min(0)
+    size = cell.max(0) + 1
+    key = (cell[:, 0] * size[1] + cell[:, 1]) * size[2] + cell[:, 2]  # one number per cell sorts faster than three
+    _, first, member = np.unique(key, return_index=True, return_inverse=True)
+    cells = cell[first]
     pairs = cKDTree(cells).query_pairs(1.8, output_type="ndarray")  # cells that touch by a face or an edge
     graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(cells), len(cells)))
     labels = np.asarray(connected_components(graph, directed=False)[1])[member]

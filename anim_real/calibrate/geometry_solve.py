@@ -1,7 +1,8 @@
 """A sensor against a scanned object without markers: from nothing to pose and depth bias.
 
-Depth alone is observed. What only corners could show (lenses, the transform from depth to colour) keeps the factory's
-values, so the colour camera's pose is as good as those.
+Depth alone is observed. What only corners could show (the colour camera, the transform from depth to colour) keeps the
+factory's values, and what the protocol says of the factory's errors goes into the covariance: the colour camera's pose
+is as good as the factory is.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from anim_real.calibrate.geometry_start import GeometryStart, find_geometry_start
 from anim_real.calibrate.observations import SensorObservations
 from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.protocol import ProtocolSpec
+from anim_real.calibrate.protocol import Estimated, ProtocolSpec
 from anim_real.calibrate.solver import Solution, solve
 from anim_real.errors import RefusedError
 
-_FROM_DEPTH = ("depth_bias", "depth_ripple", "scan_wobble")
+_OF_FACTORY: tuple[Estimated, ...] = ("depth_to_color", "color_focal", "color_center")
 _MIN_PLACEMENTS = 2
 
 
@@ -35,9 +36,15 @@ class GeometrySolution:
 
 
 def geometry_protocol(protocol: ProtocolSpec) -> ProtocolSpec:
-    """The same protocol for a target without markers: only what depth shows is estimated."""
-    estimate = tuple(name for name in protocol.solver.estimate if name in _FROM_DEPTH)
-    return protocol.model_copy(update={"solver": protocol.solver.model_copy(update={"estimate": estimate})})
+    """The same protocol for a target without markers.
+
+    What is not observed is free within its prior, whether the protocol estimates it or not: no residual moves it, so it
+    keeps the factory's value, and its prior becomes its covariance and that of the colour camera's pose. Held fixed, it
+    would be taken for exact.
+    """
+    estimate = protocol.solver.estimate
+    free = (*estimate, *(name for name in _OF_FACTORY if name not in estimate))
+    return protocol.model_copy(update={"solver": protocol.solver.model_copy(update={"estimate": free})})
 
 
 def solve_geometry(observations: SensorObservations, protocol: ProtocolSpec) -> GeometrySolution:

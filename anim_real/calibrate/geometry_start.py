@@ -21,6 +21,7 @@ from anim_real.calibrate.geometry_hypotheses import (
     spread_rotations,
     turned_poses,
 )
+from anim_real.calibrate.geometry_symmetry import self_turns
 from anim_real.calibrate.geometry_views import Views
 from anim_real.calibrate.observations import SensorObservations
 from anim_real.calibrate.state import State
@@ -135,14 +136,19 @@ def _object_only(observations: SensorObservations, views: list[ObjectView]) -> S
 
 
 def _judged(views: list[ObjectView], rays: Array) -> list[tuple[float, Fit]]:
-    """Refined poses with their scores, best first; turns of the best one in itself are among them."""
+    """Refined poses with their scores, best first; turns of the best one in itself are among them.
+
+    Those are the turns that lay the first object onto itself, and some about the axes of inertia.
+    """
     judge = _Judge(Views(rays, views, _COARSE_STRIDE), Views(rays, views, _FINE_STRIDE), Fitter(views), views)
     proposed = matched_poses(views) + constellation_poses(views)
     if len(views) <= 2:
         proposed += [pose for view in views for pose in turned_poses(view, spread_rotations(_NUM_TURNS))]
     judged = judge.best_of(proposed)
     if judged:
-        judged += judge.best_of(_turned_in_place(judged[0][1].T_depth_scan, views))
+        best = judged[0][1].T_depth_scan
+        judged += judge.best_of(_turned_in_place(best, views))
+        judged += judge.best_of([best @ turn for turn in self_turns(views[0].scan)])
     return sorted(judged, key=lambda item: -item[0])
 
 

@@ -2,12 +2,14 @@
 
 The room stands in the depth camera's frame; the scan frame is turned and shifted at random against it. What the
 camera adds is richer than what the estimator models: noise that grows with range and incidence, flying pixels,
-drop-outs, a bias of offset, slope, a cyclic part and a pattern over the image; the scanner adds noise.
+drop-outs, a bias of offset, slope, a cyclic part and a pattern over the image; the scanner adds noise. ``REAL_ERRORS``
+adds a scanner that bends space, a local depth error at every placement, and a factory that errs in both cameras and
+between them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -40,18 +42,25 @@ class DepthErrors:
     wiggle_m: float = 0.001
     pattern_m: float = 0.0004
     scan_m: float = 0.0003
+    bend_m: float = 0.0
+    local_m: float = 0.0
+    factory: float = 0.0  # times what the default protocol expects of the factory
 
 
+REAL_ERRORS = DepthErrors(bend_m=0.0002, local_m=0.002, factory=1.0)
 NO_ERRORS = DepthErrors(noise_m=0, drop=0, flying=False, offset_m=0, slope=0, wiggle_m=0, pattern_m=0, scan_m=0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GeometryWorld:
-    """Observations, and where the scanner really is."""
+    """Observations with the factory's cameras, where the scanner really is, and the true cameras."""
 
     observations: SensorObservations
     T_depth_scan: Rigid
     T_depth_volume: Rigid
+    T_color_depth: Rigid
+    color: Camera
+    depth: Camera
 
     def error(self, T_depth_scan: Rigid) -> tuple[float, float]:
         """Error in the middle of the volume (mm) and of the turn (degrees)."""
@@ -107,8 +116,12 @@ def make_world(
     scan_floor: bool = False,
     moves: bool = True,
     turns: bool = True,
+    poses: list[np.ndarray] | None = None,
 ) -> GeometryWorld:
-    """Draw ``num`` placements of a body; ``moves`` off leaves it at one place, ``turns`` off turned the same."""
+    """Draw ``num`` placements of a body; ``moves`` off leaves it at one place, ``turns`` off turned the same.
+
+    ``poses`` are given placements instead, (4, 4) from the body to the room.
+    """
     errors = DepthErrors() if errors is None else errors
     rng = np.random.default_rng([seed, 11])
     look = Rotation.from_rotvec(rng.normal(0, 0.08, 3)).as_matrix()
@@ -124,14 +137,21 @@ def make_world(
     T_scan_room = Rigid.from_parts("scan", "room", scanner, rng.uniform(-2, 2, 3))
     radius = float(np.linalg.norm(body.vertices, axis=1).max())
     bias = _Bias(errors, camera, rng)
+    extra = np.random.default_rng([seed, 12])  # the draws above stay what they were without these errors
+    device = _device(errors, camera, extra)
+    bend = _Bend(errors, extra)
     placements = []
     place, turn = np.array([0.0, 0.2, 1.9]), _random_turn(rng)
-    for index in range(num):
+    for index in range(num if poses is None else len(poses)):
         if index == 0 or moves:
             place = rng.uniform((-0.5, -0.6, 1.5), (0.5, FLOOR_Y - radius - 0.02, 2.5))
         turn = _random_turn(rng) if turns else turn
+        if poses is not None:
+            place, turn = poses[index][:3, 3], np.block([[poses[index][:3, :3], np.zeros((3, 1))], [0, 0, 0, 1]])
         vertices = trimesh.transform_points(body.vertices, turn) + place
-        depth_m = _seen(T_depth_room, vertices, body.faces, room, camera, errors, bias, rng)
+        depth_m = _seen(T_depth_room, vertices, body.faces, room, device.depth, errors, bias, rng)
+        if errors.local_m:
+            depth_m = depth_m + _local(T_depth_room.apply(vertices), device.depth, errors, extra)
         normals = trimesh.Trimesh(vertices, body.faces, process=False).vertex_normals
         scanned = vertices + normals * rng.normal(0, max(errors.scan_m, 1e-12), (len(vertices), 1))
         faces = body.faces
@@ -143,7 +163,7 @@ def make_world(
             Placement(
                 index=index,
                 scan_frame=10 * index,
-                surface=ScanSurface.of(T_scan_room.apply(scanned), np.asarray(faces, np.int64)),
+                surface=ScanSurface.of(bend(T_scan_room.apply(scanned)), np.asarray(faces, np.int64)),
                 color=CornerPairs.empty(),
                 ir=CornerPairs.empty(),
                 depth_m=depth_m,
@@ -155,7 +175,71 @@ def make_world(
         ),
         T_depth_scan=T_depth_room @ T_scan_room.inverse(),
         T_depth_volume=T_depth_room @ Rigid.from_parts("room", "volume", np.eye(3), [0, FLOOR_Y, 2.0]),
+        T_color_depth=device.T_color_depth,
+        color=device.color,
+        depth=device.depth,
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Device:
+    """The true cameras."""
+
+    color: Camera
+    depth: Camera
+    T_color_depth: Rigid
+
+
+def _device(errors: DepthErrors, camera: Camera, rng: np.random.Generator) -> _Device:
+    """As far from the factory as the default protocol's priors say, at 1280 and 640 pixels."""
+    if not errors.factory:
+        return _Device(color=COLOR, depth=camera, T_color_depth=T_COLOR_DEPTH)
+    size = errors.factory
+    turn, shift = rng.normal(0, np.radians(0.3) * size, 3), rng.normal(0, 0.003 * size, 3)
+    focal = 1.0 + rng.normal(0, 0.003 * size)
+    depth_focal = 1.0 + rng.normal(0, 0.0003 * size)
+    center, depth_center = rng.normal(0, 2.0 * size, 2), rng.normal(0, 0.15 * size, 2) * camera.width / 640
+    return _Device(
+        color=replace(
+            COLOR,
+            fx=COLOR.fx * focal,
+            fy=COLOR.fy * (focal + rng.normal(0, 0.001 * size)),
+            cx=COLOR.cx + center[0],
+            cy=COLOR.cy + center[1],
+        ),
+        depth=replace(
+            camera,
+            fx=camera.fx * depth_focal,
+            fy=camera.fy * depth_focal,
+            cx=camera.cx + depth_center[0],
+            cy=camera.cy + depth_center[1],
+        ),
+        T_color_depth=Rigid.from_rotvec("color", "color", turn, shift) @ T_COLOR_DEPTH,
+    )
+
+
+class _Bend:
+    """A smooth displacement of space: waves 0.8 to 2.5 m long."""
+
+    def __init__(self, errors: DepthErrors, rng: np.random.Generator) -> None:
+        directions = rng.normal(size=(8, 3))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        self.waves = directions * (2 * np.pi / rng.uniform(0.8, 2.5, 8))[:, None]
+        self.phases = rng.uniform(0, 2 * np.pi, 8)
+        amplitudes = rng.normal(size=(8, 3))
+        self.amplitudes = amplitudes * errors.bend_m / np.sqrt((amplitudes**2).sum() / 2)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        return points + np.cos(points @ self.waves.T + self.phases) @ self.amplitudes
+
+
+def _local(vertices_depth: np.ndarray, camera: Camera, errors: DepthErrors, rng: np.random.Generator) -> np.ndarray:
+    """(h, w) depth error about one point of the object, as several paths of the light make it."""
+    middle = vertices_depth[rng.integers(len(vertices_depth))]
+    v, u = np.meshgrid(np.arange(camera.height), np.arange(camera.width), indexing="ij")
+    at = camera.project(middle[None])[0]
+    away = np.hypot(u - at[0], v - at[1]) / camera.fx * middle[2]
+    return errors.local_m * rng.uniform() * np.exp(-0.5 * (away / 0.1) ** 2)
 
 
 class _Bias:
@@ -175,7 +259,7 @@ class _Bias:
 
 def _seen(T_depth_room, vertices, faces, room, camera, errors, bias, rng) -> np.ndarray:
     """(h, w) depth image in metres of the body in the room."""
-    rays = _rays(camera is SMALL)
+    rays = _rays(camera is SMALL) if camera in (DEPTH, SMALL) else camera.rays()
     valid = np.isfinite(rays).all(-1)
     scene = RayScene(
         T_depth_room.apply(np.concatenate([vertices, room.vertices])),

@@ -1,7 +1,6 @@
 """Pose from an object's shape alone: exact, noisy, and refused. The oracle is the world's own pose."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -10,19 +9,13 @@ from scipy.spatial.transform import Rotation
 
 from anim_real.calibrate.geometry_clouds import object_views
 from anim_real.calibrate.geometry_fit import Fitter
-from anim_real.calibrate.geometry_gates import held_out_depth_mm, judge_geometry
 from anim_real.calibrate.geometry_hypotheses import aligned, spread_rotations
 from anim_real.calibrate.geometry_observe import observe_geometry
-from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
-from anim_real.calibrate.geometry_solve import geometry_protocol, solve_geometry
+from anim_real.calibrate.geometry_solve import solve_geometry
 from anim_real.calibrate.geometry_start import find_geometry_start
 from anim_real.calibrate.geometry_views import Views
 from anim_real.calibrate.observations import ScanSurface, SensorObservations
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import load_protocol
-from anim_real.calibrate.sensor import sensor_calibration
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.state import State
 from anim_real.errors import DataError, RefusedError
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh
@@ -71,14 +64,6 @@ def test_noise_bias_and_a_scanned_floor_end_below_two_millimetres() -> None:
     assert world.person_mm(solved.start.T_depth_scan) < 15.0
     assert world.person_mm(solved.solution.state.T_depth_scan) < 2.0
     assert solved.solution.state.T_color_depth.matrix == pytest.approx(world.observations.T_color_depth.matrix)
-
-
-def test_only_what_depth_shows_is_estimated() -> None:
-    assert set(geometry_protocol(load_protocol("default")[0]).solver.estimate) <= {
-        "depth_bias",
-        "depth_ripple",
-        "scan_wobble",
-    }
 
 
 @pytest.mark.parametrize(
@@ -190,69 +175,3 @@ def test_captures_with_motion_are_left_out_and_the_median_is_taken() -> None:
     assert (placement.index, placement.scan_frame, len(placement.color), len(placement.ir)) == (3, 30, 0, 0)
     with pytest.raises(DataError, match="no capture with depth"):
         observe_geometry(0, 0, mesh, [])
-
-
-@cache
-def solved_near_truth() -> tuple[GeometryWorld, Problem, Solution]:
-    """A joint solve of eight placements from the true pose: what the gates look at."""
-    world = lumpy_world(1, num=8, camera=DEPTH)
-    factory = world.observations.T_color_depth
-    problem = Problem(world.observations, geometry_protocol(load_protocol("default")[0]))
-    return world, problem, solve(problem, State.factory(factory @ world.T_depth_scan, factory))
-
-
-def verdicts(problem: Problem, solution: Solution, world: GeometryWorld) -> dict[str, bool]:
-    return {gate.name: gate.passed for gate in judge_geometry(problem, solution, world.person_scan())}
-
-
-def test_a_well_spread_take_passes_and_its_prediction_is_near_the_error() -> None:
-    world, problem, solution = solved_near_truth()
-    gates = {gate.name: gate for gate in judge_geometry(problem, solution, world.person_scan())}
-    assert all(gate.passed for gate in gates.values()), gates
-    predicted, error = gates["predicted target error"].value, world.person_mm(solution.state.T_depth_scan)
-    assert predicted is not None
-    assert error < 3.0 * predicted
-    assert predicted < 1.5
-
-
-def test_a_placement_that_moved_after_its_scan_shows_when_held_out() -> None:
-    _, problem, solution = solved_near_truth()
-    pushed = {
-        key: replace(points, z_measured=points.z_measured + (0.012 if key == 3 else 0.0))
-        for key, points in solution.depth_points.items()
-    }
-    errors = held_out_depth_mm(problem, replace(solution, depth_points=pushed))
-    assert max(errors, key=lambda key: errors[key]) == 3
-    assert errors[3] > 8.0
-
-
-def test_too_few_placements_at_one_distance_fail_by_name() -> None:
-    world, problem, solution = solved_near_truth()
-    few = {key: solution.depth_points[key] for key in (0, 1)}
-    passed = verdicts(problem, replace(solution, depth_points=few), world)
-    assert not passed["placements"]
-
-
-def test_a_sensor_is_solved_and_judged_by_depth_alone() -> None:
-    world = lumpy_world(4, num=4, scan_floor=True, camera=DEPTH)
-    floor, up = world.person_scan()[:9].mean(0), world.T_depth_scan.inverse().rotation @ [0, -1.0, 0]
-    solved = solve_geometry_sensor(world.observations, load_protocol("default")[0], floor_center=floor, up=up)
-    assert world.person_mm(solved.solution.state.T_depth_scan) < 3.0
-    seen = set(solved.held_out_depth_mm)
-    assert {0, 1, 3} <= seen
-    assert solved.held_out == []
-    assert [gate.name for gate in solved.gates if not gate.passed][:1] == ["placements"]
-    assert (solved.coverage.num_placements, solved.coverage.num_color_corners) == (len(seen), 0)
-    record = sensor_calibration(solved, serial=None, color_mode="720P", depth_mode="NFOV_UNBINNED", clock=None)
-    assert record.color_is_factory
-    assert record.T_color_depth.rigid().matrix == pytest.approx(world.observations.T_color_depth.matrix)
-    told = {entry.placement: entry.held_out_depth_mm for entry in record.placements}
-    assert {key: value for key, value in told.items() if value is not None} == solved.held_out_depth_mm
-
-
-def test_a_sensor_before_a_round_object_is_refused() -> None:
-    world = make_world(3, trimesh.creation.cylinder(0.12, 0.45, sections=64), num=1, camera=SMALL)
-    with pytest.raises(RefusedError, match="leaves a motion open"):
-        solve_geometry_sensor(
-            world.observations, load_protocol("default")[0], floor_center=np.zeros(3), up=np.array([0.0, 1.0, 0.0])
-        )
