@@ -17,11 +17,13 @@ from pydantic import Field, field_validator, model_validator
 from anim_real.errors import DataError, RefusedError
 from anim_real.files import write_text
 from anim_real.geometry.cameras import Camera
+from anim_real.geometry.depth import range_per_z
 from anim_real.geometry.frames import Rigid
 from anim_real.specs import Spec, load_json
 
 _MAX_WANDER_RATE = 1e-3  # µs per µs
-_INVERSE_ROUNDS = 6  # of the fixed point that undoes the wander
+_INVERSE_ROUNDS = 12  # of the fixed points that undo the wander and the curve of the depth error
+_MAX_CURVE_SLOPE = 0.1  # metres per metre
 
 SCHEMA = "anim-real/calibration/1"
 
@@ -108,20 +110,75 @@ class RigidModel(Spec):
 
 
 class DepthBias(Spec):
-    """Systematic depth error: ``z_measured = z_true + offset_m + slope * z_true`` along the camera's z axis."""
+    """Systematic depth error: affine along the camera's z axis, and a smooth function of range along the ray.
+
+    ``z_measured = z' (1 + slope) + offset_m`` with ``z' = z_true + curve(range') / range_per_z`` and ``range' = z'
+    range_per_z``: the curve is read at the measured range, so that correcting takes no iteration.
+
+    Attributes:
+        offset_m, slope: the affine part.
+        curve: (range m, error m, its standard deviation m) of knots, ascending; linear between them, zero beyond. The
+            first and the last error are zero. Empty in records without it.
+    """
 
     offset_m: float = 0.0
-    slope: float = 0.0
+    slope: float = Field(default=0.0, gt=-1.0)
+    curve: tuple[tuple[float, float, float], ...] = ()
 
-    def correct(self, z_measured: ArrayLike) -> NDArray[np.float64]:
-        """Remove the bias from depths in metres; zero (no return) stays zero."""
+    @model_validator(mode="after")
+    def _is_invertible(self) -> DepthBias:
+        if not self.curve:
+            return self
+        ranges, errors, sigmas = np.array(self.curve).T
+        if (np.diff(ranges) <= 0).any() or ranges[0] < 0:
+            raise ValueError("the ranges of curve must ascend from zero or more")
+        if errors[0] != 0 or errors[-1] != 0:
+            raise ValueError("the first and the last error of curve must be zero: beyond them nothing is known")
+        if (np.abs(np.diff(errors)) > _MAX_CURVE_SLOPE * np.diff(ranges)).any():
+            raise ValueError("curve changes by more than a tenth of the range: no camera errs like that")
+        if (sigmas < 0).any():
+            raise ValueError("a standard deviation of curve is negative")
+        return self
+
+    def correct(self, z_measured: ArrayLike, range_per_z: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Remove the bias from depths in metres; zero (no return) stays zero.
+
+        Args:
+            z_measured: depths.
+            range_per_z: length of every depth's ray at z = 1 (see ``geometry.depth``); must be given with a curve.
+        """
         z_measured = np.asarray(z_measured, dtype=np.float64)
-        return np.where(z_measured > 0, (z_measured - self.offset_m) / (1.0 + self.slope), 0.0)
+        straight = (z_measured - self.offset_m) / (1.0 + self.slope)
+        return np.where(z_measured > 0, straight - self._curve_z(straight, range_per_z), 0.0)
 
-    def apply(self, z_true: ArrayLike) -> NDArray[np.float64]:
-        """Add the bias to true depths in metres; zero stays zero."""
+    def apply(self, z_true: ArrayLike, range_per_z: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Add the bias to true depths in metres; zero stays zero. Arguments as of ``correct``."""
         z_true = np.asarray(z_true, dtype=np.float64)
-        return np.where(z_true > 0, z_true * (1.0 + self.slope) + self.offset_m, 0.0)
+        straight = z_true
+        for _ in range(_INVERSE_ROUNDS if self.curve else 0):  # each round gains a digit or more
+            straight = z_true + self._curve_z(straight, range_per_z)
+        return np.where(z_true > 0, straight * (1.0 + self.slope) + self.offset_m, 0.0)
+
+    def describe(self) -> str:
+        """One line: offset, slope and the largest error of the curve."""
+        line = f"{self.offset_m * 1e3:.2f} mm + {self.slope * 1e3:.2f} mm/m"
+        if not self.curve:
+            return line
+        ranges, errors, sigmas = np.array(self.curve).T
+        at = int(np.abs(errors).argmax())
+        return (
+            f"{line}, curve up to {errors[at] * 1e3:+.2f} ± {sigmas[at] * 1e3:.2f} mm at {ranges[at]:.2f} m "
+            f"(known {ranges[0]:.2f} to {ranges[-1]:.2f} m)"
+        )
+
+    def _curve_z(self, straight: NDArray[np.float64], range_per_z: ArrayLike | None) -> NDArray[np.float64] | float:
+        if not self.curve:
+            return 0.0
+        if range_per_z is None:
+            raise ValueError("this depth bias depends on range: give range_per_z")
+        stretch = np.asarray(range_per_z, dtype=np.float64)
+        ranges, errors, _ = np.array(self.curve).T
+        return np.interp(straight * stretch, ranges, errors, left=0.0, right=0.0) / stretch
 
 
 class ClockMap(Spec):
@@ -135,7 +192,8 @@ class ClockMap(Spec):
         residual_us: standard deviation of the observations about the map.
         num_observations: how many stamps the map rests on.
         lag_margin: log-likelihood (nats) by which the integer lag beats the next best; None if none was searched.
-        method: ``led``, ``triggers``, ``motion`` or ``calibration``.
+        method: ``led``, ``triggers``, ``motion``, ``calibration``, or ``stillness``: told by when the target stood
+            still, to some tenths of a second; good for a calibration take alone.
         offset_sigma_us, drift_sigma_ppm: one standard deviation of the two estimates, where known.
         latency_us: where both systems expose on the same pulses, the constant time (destination clock) from
             a destination stamp to the nearest source stamp, in ±half a frame; None where there are no pulses.
@@ -151,7 +209,7 @@ class ClockMap(Spec):
     residual_us: float = Field(ge=0)
     num_observations: int = Field(ge=0)
     lag_margin: float | None = None
-    method: Literal["led", "triggers", "motion", "calibration"]
+    method: Literal["led", "triggers", "motion", "calibration", "stillness"]
     offset_sigma_us: float | None = Field(default=None, ge=0)
     drift_sigma_ppm: float | None = Field(default=None, ge=0)
     latency_us: float | None = None
@@ -200,6 +258,17 @@ class GateVerdict(Spec):
     advice: str = ""
 
 
+class SphereResidual(Spec):
+    """A sphere of the target at one placement; null = not measured."""
+
+    sphere: int = Field(ge=0, description="its place among the target's spheres, from 0")
+    error_mm: float | None = Field(default=None, description="between its centres by depth and by the scan, as solved")
+    scan_radius_error_mm: float | None = Field(default=None, description="radius found on the scan minus the target's")
+    depth_radius_error_mm: float | None = Field(default=None, description="the same in the depth image")
+    used: bool
+    reason: str = Field(default="", description="why it is not used")
+
+
 class PlacementResidual(Spec):
     """Errors of one placement of the target, in the full solve and when it was held out."""
 
@@ -214,6 +283,7 @@ class PlacementResidual(Spec):
     held_out_target_mm: float | None = None
     held_out_color_px: float | None = None
     held_out_depth_mm: float | None = Field(default=None, description="of a target without markers")
+    spheres: tuple[SphereResidual, ...] = ()
 
 
 class SensorCalibration(Spec):
@@ -231,10 +301,54 @@ class SensorCalibration(Spec):
     depth_bias: DepthBias
     clock: ClockMap | None = Field(default=None, description="device clock to scanner clock, from the calibration take")
     placements: tuple[PlacementResidual, ...]
-    predicted_person_mm: float = Field(description="mean error over a person-sized volume that the covariance predicts")
+    predicted_person_mm: float = Field(
+        description="mean error of the colour camera's pose over a person-sized volume that the covariance predicts"
+    )
+    predicted_target_mm: float | None = Field(
+        default=None, description="the same of where a depth pixel of known depth is put; not in old files"
+    )
+    predicted_person_px: float | None = Field(
+        default=None, description="the same in the colour image; not in old files"
+    )
     color_is_factory: bool = Field(
         default=False,
-        description="target without markers: color and T_color_depth are the factory's, their error is not predicted",
+        description="target without markers: color and T_color_depth are the factory's; the covariance and what is "
+        "predicted hold the errors that the protocol expects of the factory",
+    )
+
+    @field_validator("covariance")
+    @classmethod
+    def _six_by_six(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if len(value) != 6 or any(len(row) != 6 for row in value):
+            raise ValueError("covariance must be 6x6")
+        return value
+
+    def true_depth(self, depth_mm: NDArray[np.generic]) -> NDArray[np.float64]:
+        """(H, W) metres along z, bias removed, of a depth image (H, W) in millimetres; 0 where there is no return."""
+        stretch = range_per_z(self.depth.camera()) if self.depth_bias.curve else None
+        z = self.depth_bias.correct(np.asarray(depth_mm, dtype=np.float64) * 1e-3, stretch)
+        return np.maximum(z, 0.0)
+
+
+class BetweenSensors(Spec):
+    """Two sensors that were solved together because they saw the same scans.
+
+    Attributes:
+        first, second: ids of the sensors.
+        num_scans: scans that both saw.
+        predicted_mm: mean distance, over a person-sized volume, between where their depth cameras put one point of
+            known depth, as the joint covariance predicts it.
+        held_out_mm: mean distance between where the two see the target in solutions that did not see that scan; null
+            without markers.
+    """
+
+    first: str
+    second: str
+    num_scans: int = Field(ge=0)
+    predicted_mm: float = Field(ge=0)
+    held_out_mm: float | None = Field(default=None, ge=0)
+    covariance: tuple[tuple[float, ...], ...] = Field(
+        description="6x6 of the errors of T_color_scan, the first's (rows) with the second's; as a sensor's covariance"
     )
 
     @field_validator("covariance")
@@ -255,6 +369,7 @@ class Calibration(Spec):
     protocol: str
     take_id: str
     sensors: dict[str, SensorCalibration]
+    between: tuple[BetweenSensors, ...] = ()
     gates: tuple[GateVerdict, ...]
     inputs_sha256: dict[str, str]
     tool_version: str

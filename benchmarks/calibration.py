@@ -18,21 +18,21 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from calibration_honesty import DEGREES, score
+from calibration_icp import open3d_icp
 from calibration_refusals import cases, refusal
-from calibration_world import World, make_world, volume_points
+from calibration_world import World, WorldErrors, make_world
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from anim_real.calibrate.bootstrap import bootstrap_check
 from anim_real.calibrate.depth_bias import RayImage
-from anim_real.calibrate.evidence import predicted_color_px, predicted_pose_mm, predicted_target_mm, target_jacobian
 from anim_real.calibrate.observations import CornerPairs
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec, load_protocol
 from anim_real.calibrate.rigid_shape import weighted_alignment
 from anim_real.calibrate.solver import Solution, solve
 from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import BIAS, DEPTH_LENS, NUM_SHARED, PARAMETER_NAMES, POSE, State
+from anim_real.calibrate.state import PARAMETER_NAMES, State
 from anim_real.calibration import load_calibration
 from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.commands import calibrate, simulate
@@ -44,8 +44,21 @@ from anim_real.studio.truth import load_truth
 
 Array = NDArray[np.float64]
 COLUMNS = ("pose mm", "pose max", "predicted", "depth mm", "depth max", "px", "px max", "clock us", "ppm", "solve s")
-METHODS = ("depth ICP alone", "colour PnP alone", "Procrustes on corners", "joint, factory cameras", "joint")
-NUM_ACCURACY = 20
+METHODS = (
+    "Open3D ICP, point to plane",
+    "depth alone, own solver",
+    "colour PnP alone",
+    "Procrustes on corners",
+    "joint, factory cameras",
+    "joint",
+)
+USUAL = "usual"
+TAKES = {
+    USUAL: WorldErrors(),
+    "scanner three times as bad": WorldErrors(scanner_mm=0.6),
+    "cyclic depth error three times as large": WorldErrors(wiggle_mm=3.0),
+}
+NUM_ACCURACY, NUM_WORSE = 20, 40
 _NO_RAYS = RayImage(rays=np.zeros((1, 1, 2)), by_lens=np.zeros((1, 1, 2, 3)))  # depth is associated already
 
 
@@ -59,60 +72,13 @@ def solve_world(world: World, *, estimate: Sequence[str] | None = None) -> tuple
     return problem, solve(problem, start_states(world.observations)[0], associated=world.depth_points)
 
 
-def trial(seed: int) -> dict[str, Array]:
-    """Errors, predictions and normalised errors of one take."""
-    world = make_world(seed)
+def trial(task: tuple[str, int]) -> dict[str, Array]:
+    """Errors, predictions and squared lengths of a take (``calibration_honesty``), and the scans' own error (mm)."""
+    name, seed = task
+    world = make_world(seed, TAKES[name])
     problem, solution = solve_world(world)
-    state, points = solution.state, volume_points()
-    error = parameter_error(world, state)
-    covariance = solution.covariance[:NUM_SHARED, :NUM_SHARED]
-    jacobian, part = target_jacobian(solution, points)
-    corners = jacobian[[0, len(points) // 2, -1]].reshape(-1, jacobian.shape[2])
-    index = np.r_[0:12, DEPTH_LENS]
-    check = bootstrap_check(problem, solution, points, np.random.default_rng(seed))
-    assert check is not None
-    return {
-        "target": world.target_error_mm(state),
-        "chain": world.chain_error_mm(state),
-        "pose": world.pose_error_mm(state),
-        "px": world.color_error_px(state),
-        "predicted": np.array(
-            [
-                predicted_target_mm(solution, points),
-                predicted_pose_mm(solution, points),
-                predicted_color_px(solution, world.observations.color, points),
-            ]
-        ),
-        "pose squared": mahalanobis(error[POSE], covariance[POSE, POSE], 6),
-        "target squared": mahalanobis(corners @ error[index], corners @ part @ corners.T, 6),
-        "normalised": error / np.sqrt(np.diag(covariance)),
-        "ratio": np.array(check.ratio),
-    }
-
-
-def parameter_error(world: World, state: State) -> Array:
-    """(21,) truth minus estimate; the depth bias has no true offset and slope, its errors are NaN."""
-    factory, error = world.observations, np.full(NUM_SHARED, np.nan)
-    for start, (true, found) in (
-        (0, (world.truth.T_color_scan, state.T_color_scan)),
-        (6, (world.truth.T_color_depth, state.T_color_depth)),
-    ):
-        step = true @ found.inverse()
-        error[start : start + 6] = np.r_[step.rotvec, step.translation]
-    focal = np.array([world.color.fx / factory.color.fx, world.color.fy / factory.color.fy])
-    error[14:16] = np.array([focal[0] - 1, focal[1] - focal[0]]) - state.relative_focal
-    error[16:18] = (world.color.cx - factory.color.cx, world.color.cy - factory.color.cy) - state.center_px
-    depth_focal = (world.depth.fx / factory.depth.fx + world.depth.fy / factory.depth.fy) / 2 - 1
-    lens = (depth_focal, world.depth.cx - factory.depth.cx, world.depth.cy - factory.depth.cy)
-    error[DEPTH_LENS] = lens - state.depth_lens
-    assert np.isnan(error[BIAS]).all()
-    return error
-
-
-def mahalanobis(error: Array, covariance: Array, rank: int) -> Array:
-    """Squared length of an error in standard deviations, over the ``rank`` widest directions."""
-    values, axes = np.linalg.eigh(covariance)
-    return np.asarray(np.sum((axes[:, -rank:].T @ error) ** 2 / values[-rank:]))
+    shift = 1e3 * float(solution.prior_sigma[problem.free_wobbles()[0, -1]])
+    return score(world, problem, solution, seed) | {"scan shift": np.array(shift)}
 
 
 def other_method(task: tuple[str, int]) -> tuple[Array, Array]:
@@ -120,7 +86,10 @@ def other_method(task: tuple[str, int]) -> tuple[Array, Array]:
     name, seed = task
     world = make_world(seed, rigid=name == "joint")
     factory = State.factory(world.truth.T_color_scan, world.observations.T_color_depth)
-    if name == "depth ICP alone":
+    if name == "Open3D ICP, point to plane":
+        start = start_states(world.observations)[0]  # as good as a start can be: ICP is not to blame for it
+        state = replace(factory, T_color_scan=factory.T_color_depth @ open3d_icp(world, start.T_depth_scan))
+    elif name == "depth alone, own solver":
         bare = replace(
             world.observations,
             placements=tuple(
@@ -128,7 +97,7 @@ def other_method(task: tuple[str, int]) -> tuple[Array, Array]:
             ),
         )
         problem = Problem(bare, _plain(), depth_rays=_NO_RAYS)
-        start = start_states(world.observations)[0]  # as good as a start can be: ICP is not to blame for it
+        start = start_states(world.observations)[0]
         state = solve(problem, start, associated=world.depth_points).state
     elif name == "colour PnP alone":
         seen = tuple(replace(p, ir=CornerPairs.empty()) for p in world.observations.placements)
@@ -209,23 +178,20 @@ def print_trials(answers: list[dict[str, Array]]) -> None:
     first = answers[:NUM_ACCURACY]
     print(f"\nover the person volume, 8 placements, {len(first)} trials (colour at 1536P)")
     print(f"{'':34}{'mean':>9}{'p95':>9}{'max':>9}{'predicted':>11}")
-    for name, label, order in (
-        ("target", "target error, mm", 0),
-        ("chain", "with the device's depth error, mm", None),
-        ("pose", "pose of the colour camera, mm", 1),
-        ("px", "colour reprojection, px", 2),
+    for order, (name, label) in enumerate(
+        (
+            ("target", "target error, mm"),
+            ("chain", "with the device's depth error, mm"),
+            ("pose", "pose of the colour camera, mm"),
+            ("px", "colour reprojection, px"),
+        )
     ):
         values = np.stack([answer[name] for answer in first])
-        predicted = "" if order is None else f"{np.mean([answer['predicted'][order] for answer in first]):>11.3f}"
-        print(f"{label:34}{values.mean():>9.3f}{np.percentile(values, 95):>9.3f}{values.max():>9.3f}{predicted}")
+        predicted = np.mean([answer["predicted"][order] for answer in first])
+        figures = (values.mean(), np.percentile(values, 95), values.max(), predicted)
+        print(f"{label:34}" + "".join(f"{value:>9.3f}" for value in figures[:3]) + f"{figures[3]:>11.3f}")
     print(f"\n95 % covariance holds the truth, {len(answers)} trials (goal 90 to 98 %)")
-    for name, label in (
-        ("pose squared", "pose of the colour camera, 6 dof"),
-        ("target squared", "target error, 6 dof"),
-    ):
-        squared = np.array([answer[name] for answer in answers])
-        inside = (squared < chi2.ppf(0.95, 6)).mean()
-        print(f"{label:34}{100 * inside:>8.1f}%   mean squared length {squared.mean():.2f} (6 expected)")
+    print_coverage(answers)
     normalised = np.stack([answer["normalised"] for answer in answers])
     for number, name in enumerate(PARAMETER_NAMES):
         if np.isfinite(normalised[:, number]).all():
@@ -234,6 +200,30 @@ def print_trials(answers: list[dict[str, Array]]) -> None:
     ratios = np.array([answer["ratio"] for answer in answers])
     low, middle, high = np.percentile(ratios, [5, 50, 95])
     print(f"{'bootstrap over covariance':34}{middle:>9.2f} median, {low:.2f} to {high:.2f} (5 to 95 %)")
+
+
+def print_coverage(answers: list[dict[str, Array]]) -> None:
+    """How often the 95 % region holds the truth, and the scans' own error that the takes show."""
+    for name, label in (
+        ("pose", "pose of the colour camera, 6 dof"),
+        ("depth pose", "pose of the depth camera, 6 dof"),
+        ("target", "target error, 6 dof"),
+        ("point", "target error of a point, 3 dof"),
+        ("pixel", "colour error of a point, 2 dof"),
+    ):
+        squared, degrees = np.concatenate([np.ravel(answer[f"squared {name}"]) for answer in answers]), DEGREES[name]
+        inside = (squared < chi2.ppf(0.95, degrees)).mean()
+        print(f"{label:34}{100 * inside:>8.1f}%   mean squared length {squared.mean():.2f} ({degrees} expected)")
+    shifts = np.array([answer["scan shift"] for answer in answers])
+    limit = load_protocol("default")[0].gates.max_scan_shift_mm
+    low, middle, high = np.percentile(shifts, [5, 50, 95])
+    print(
+        f"{'scans off, mm':34}{middle:>9.3f} median, {low:.3f} to {high:.3f} (5 to 95 %);"
+        f" {100 * (shifts > limit).mean():.0f} % refused"
+    )
+    if (shifts > limit).any() and (shifts <= limit).any():
+        kept = [float(answer["squared target"]) for answer in answers if answer["scan shift"] <= limit]
+        print(f"{'  target error of those accepted':34}{100 * (np.array(kept) < chi2.ppf(0.95, 6)).mean():>8.1f}%")
 
 
 def main() -> None:
@@ -248,13 +238,23 @@ def main() -> None:
     flags = parser.parse_args()
     with get_context("spawn").Pool(flags.processes) as pool:
         if flags.trials:
-            print_trials(pool.map(trial, range(1000, 1000 + flags.trials)))
+            for name in TAKES:
+                num = flags.trials if name == USUAL else min(flags.trials, NUM_WORSE)
+                answers = pool.map(trial, [(name, 1000 + number) for number in range(num)])
+                if name == USUAL:
+                    print_trials(answers)
+                else:
+                    errors = np.mean(
+                        [[answer[key].mean() for key in ("target", "chain", "px")] for answer in answers], 0
+                    )
+                    print(f"\n{name}, {num} trials: {errors[0]:.3f} mm, chain {errors[1]:.3f} mm, {errors[2]:.3f} px")
+                    print_coverage(answers)
             print(f"\nother methods, the same {NUM_ACCURACY} trials: mean / max over the volume")
             for name in METHODS:
                 found = pool.map(other_method, [(name, 1000 + number) for number in range(NUM_ACCURACY)])
                 target, px = (np.stack(values) for values in zip(*found, strict=True))
                 print(
-                    f"{name:26}{target.mean():>8.2f} /{target.max():>7.2f} mm{px.mean():>9.3f} /{px.max():>7.3f} px",
+                    f"{name:30}{target.mean():>8.2f} /{target.max():>7.2f} mm{px.mean():>9.3f} /{px.max():>7.3f} px",
                     flush=True,
                 )
         if flags.refusals:

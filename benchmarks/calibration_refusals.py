@@ -48,12 +48,13 @@ def refusal(world: World) -> str | None:
         )
     except AnimRealError as error:
         return str(error)
-    return "; ".join(gate.name for gate in solved.gates if not gate.passed) or None
+    return "; ".join(f"{gate.name}: {gate.advice}" for gate in solved.gates if not gate.passed) or None
 
 
 def cases() -> list[Case]:
     """All of them."""
-    contradiction = ("share of corners kept", "differ from the drawing", "corners were found")
+    frames = ("every scan has a frame of its own",)
+    disagreement = ("Placements disagree", "Corners contradict each other", "Placements differ", "places the target")
     return [
         Case(name="one placement", make=lambda seed: make_world(seed, num=1), reason=("one placement only",)),
         Case(name="all at one depth", make=_one_depth, reason=("spread in depth",)),
@@ -61,8 +62,15 @@ def cases() -> list[Case]:
         Case(name="scans in mm read as m", make=lambda seed: _scaled(seed, 1000.0), reason=("in millimetres",)),
         Case(name="scans in m read as mm", make=lambda seed: _scaled(seed, 0.001), reason=("from metres",)),
         Case(name="scans mirrored", make=lambda seed: _scaled(seed, (-1.0, 1.0, 1.0)), reason=("mirrored",)),
-        Case(name="scan of the next placement", make=_next_scan, reason=contradiction),
-        Case(name="scans in the object's own frame", make=_object_frame, reason=contradiction),
+        Case(name="scan of the next placement", make=_next_scan, reason=frames),
+        Case(name="scans in the object's own frame", make=_object_frame, reason=frames),
+        Case(name="scan and camera swapped: poses inverted", make=_inverted, reason=frames),
+        Case(name="scans in a moving camera's frame", make=lambda seed: _reframed(seed, 40.0, 0.5), reason=frames),
+        Case(
+            name="every scan off by 1 degree and 20 mm",
+            make=lambda seed: _reframed(seed, 1.0, 0.02),
+            reason=disagreement,
+        ),
     ]
 
 
@@ -101,6 +109,31 @@ def _object_frame(seed: int) -> World:
     return _with(
         world, [_with_scan(p, lambda points, k: inverse[k].apply(points), index) for index, p in _numbered(world)]
     )
+
+
+def _inverted(seed: int) -> World:
+    """The scanner's pose of each placement applied the wrong way round: the object is where its frame was."""
+    world = make_world(seed)
+    twice = [pose.inverse().matrix @ pose.inverse().matrix for pose in world.poses]
+    moves = [Rigid(dst="scan", src="scan", matrix=matrix) for matrix in twice]
+    return _with(
+        world, [_with_scan(p, lambda points, k: moves[k].apply(points), index) for index, p in _numbered(world)]
+    )
+
+
+def _reframed(seed: int, turn_deg: float, shift_m: float) -> World:
+    """Every scan moved by a motion of its own, about the object: standard deviations per axis."""
+    world, rng = make_world(seed), np.random.default_rng([seed, 3])
+    motions = [
+        Rigid.from_rotvec("scan", "scan", np.radians(rng.normal(0, turn_deg, 3)), rng.normal(0, shift_m, 3))
+        for _ in world.poses
+    ]
+    centers = [pose.apply(_BODY_CENTER) for pose in world.poses]
+
+    def move(points: Array, k: int) -> Array:
+        return motions[k].apply(points - centers[k]) + centers[k]
+
+    return _with(world, [_with_scan(p, move, index) for index, p in _numbered(world)])
 
 
 def _next_scan(seed: int) -> World:

@@ -23,10 +23,12 @@ from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface
 from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
 from anim_real.calibrate.state import State
 from anim_real.calibrate.targets import load_target, target_mesh
+from anim_real.calibration import DepthBias
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh
+from anim_real.studio.bend import Bend
 from anim_real.studio.factory import FactoryErrors, device_factory, shipped_factory, true_device
 from anim_real.studio.scene import sensor_pose, target_poses
 
@@ -82,44 +84,56 @@ class World:
         observations: what the estimator gets, with the factory's cameras.
         depth_points: depth pixels on the object by placement, as association would give them.
         corner_depth: (N,) depth measured at every IR corner by placement, metres.
+        multipath: the local depth offset at every placement.
         truth: the true transforms.
         color, depth: the true cameras.
         bias: the true depth error.
         target: the target.
         poses: true ``T_scan_target`` of every placement.
+        scanned: what the scanner made of every placement; another sensor of the rig sees the same.
     """
 
     observations: SensorObservations
     depth_points: dict[int, DepthPoints]
     corner_depth: dict[int, Array]
+    multipath: dict[int, Multipath]
     truth: State
     color: Camera
     depth: Camera
     bias: DepthBiasTruth
     target: Target
     poses: list[Rigid]
+    scanned: Scanned
 
     def target_error_mm(self, state: State) -> Array:
         """(N,) how far a depth pixel of known depth is put from where it belongs, over the person-sized volume."""
         points_depth = self.truth.T_depth_scan.apply(volume_points())
         return self._error_mm(state, points_depth, points_depth[:, 2])
 
-    def chain_error_mm(self, state: State) -> Array:
+    def chain_error_mm(self, state: State, bias: DepthBias) -> Array:
         """The same for depth as measured: with the device's systematic error, less what the calibration corrects."""
         points_depth = self.truth.T_depth_scan.apply(volume_points())
         range_m, z = np.linalg.norm(points_depth, axis=1), points_depth[:, 2]
         measured = z + self.bias(range_m, self.depth.project(points_depth), self.depth, 0.5) * z / range_m
-        return self._error_mm(state, points_depth, (measured - state.offset_m) / (1.0 + state.slope))
+        return self._error_mm(state, points_depth, bias.correct(measured, range_m / z))
 
     def depth_pose_error_mm(self, state: State) -> Array:
         """(N,) error of the depth camera's pose alone; its lens, solved with it, undoes a part."""
         points = volume_points()
         return np.linalg.norm(state.T_depth_scan.apply(points) - self.truth.T_depth_scan.apply(points), axis=1) * 1e3
 
+    def placed(self, state: State) -> Array:
+        """(N, 3) where a depth pixel of known depth is put, over the person-sized volume; frame scan."""
+        points_depth = self.truth.T_depth_scan.apply(volume_points())
+        return self._placed(state, points_depth, points_depth[:, 2])
+
     def _error_mm(self, state: State, points_depth: Array, z: Array) -> Array:
+        return np.linalg.norm(self._placed(state, points_depth, z) - volume_points(), axis=1) * 1e3
+
+    def _placed(self, state: State, points_depth: Array, z: Array) -> Array:
         rays = state.depth_camera(self.observations.depth).normalize(self.depth.project(points_depth))
         placed = np.concatenate([rays, np.ones((len(rays), 1))], 1) * z[:, None]
-        return np.linalg.norm(state.T_depth_scan.inverse().apply(placed) - volume_points(), axis=1) * 1e3
+        return state.T_depth_scan.inverse().apply(placed)
 
     def pose_error_mm(self, state: State) -> Array:
         """(N,) error of the colour camera's pose over the person-sized volume."""
@@ -150,8 +164,10 @@ def make_world(
     points_per_placement: int = 400,
     poses: list[Rigid] | None = None,
     rigid: bool = True,
+    order: int = 0,
+    scanned: Scanned | None = None,
 ) -> World:
-    """Draw a take: another device, another sensor pose, other placements for every seed.
+    """Draw a take of one sensor: another device, another sensor pose, other placements for every seed.
 
     Args:
         seed: draws everything.
@@ -160,9 +176,11 @@ def make_world(
         points_per_placement: depth pixels drawn, before outliers are left out.
         poses: true ``T_scan_target``; drawn by default.
         rigid: whether scans share the corners of the rigid target, as the command does.
+        order: number of the sensor in its rig; tells its place.
+        scanned: the scans of ``poses`` where another sensor of the rig has them already; drawn by default.
     """
     errors = WorldErrors() if errors is None else errors
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([seed, 4, order] if order else [seed, 4])
     factory_json = device_factory(shipped_factory(), "0", rng)
     usual = FactoryErrors()
     scaled = FactoryErrors(
@@ -170,7 +188,7 @@ def make_world(
     )
     factory = parse_calibration(factory_json, where="world")
     device = parse_calibration(true_device(factory_json, scaled, rng), where="world")
-    pose = sensor_pose(0, VOLUME_RADIUS_M, rng)
+    pose = sensor_pose(order, VOLUME_RADIUS_M, rng)
     truth = State.factory(Rigid.from_parts("color", "scan", pose.rotation, pose.translation), device.T_color_depth)
     target, body = _target()
     if poses is None:
@@ -183,58 +201,67 @@ def make_world(
         color=device.camera("color", COLOR_MODE),
         depth=device.camera("depth", "NFOV_UNBINNED"),
         factory_depth=factory.camera("depth", "NFOV_UNBINNED"),
-        bend=_Bend.draw(errors.scanner_mm * 1e-3, rng),
+        bend=Bend.draw(errors.scanner_mm * 1e-3, rng) if scanned is None else scanned.bend,
         bias=DepthBiasTruth.draw(errors, rng),
         num_points=points_per_placement,
     )
-    scans = {index: maker.scanned(pose) for index, pose in enumerate(poses)}
-    if rigid:
-        scans = share_shape(scans, *corner_positions(target)).clouds
+    if scanned is None:
+        scans = {index: maker.scanned(pose) for index, pose in enumerate(poses)}
+        shared = share_shape(scans, *corner_positions(target)).clouds if rigid else scans
+        scanned = Scanned(bend=maker.bend, clouds=dict(shared))
     made = [
-        maker.placement(index, pose, scans[index].points, index / max(len(poses) - 1, 1))
+        maker.placement(index, pose, scanned.clouds[index].points, index / max(len(poses) - 1, 1))
         for index, pose in enumerate(poses)
     ]
     observations = SensorObservations(
-        sensor="k0",
+        sensor=f"k{order}",
         color=factory.camera("color", COLOR_MODE),
         depth=maker.factory_depth,
         T_color_depth=factory.T_color_depth,
-        placements=tuple(placement for placement, _, _ in made),
+        placements=tuple(placement for placement, _, _, _ in made),
     )
     return World(
         observations=observations,
-        depth_points={placement.index: points for placement, points, _ in made},
-        corner_depth={placement.index: depth for placement, _, depth in made},
+        depth_points={placement.index: points for placement, points, _, _ in made},
+        corner_depth={placement.index: depth for placement, _, depth, _ in made},
+        multipath={placement.index: multipath for placement, _, _, multipath in made},
         truth=truth,
         color=maker.color,
         depth=maker.depth,
         bias=maker.bias,
         target=target,
         poses=poses,
+        scanned=scanned,
     )
 
 
+def make_rig(seed: int, errors: WorldErrors | None = None, *, num_sensors: int = 2, rigid: bool = True) -> list[World]:
+    """Draw a take of several sensors, 40 degrees apart: each with its own device and noise, all with the same scans."""
+    first = make_world(seed, errors, rigid=rigid)
+    return [first] + [
+        make_world(seed, errors, poses=first.poses, order=order, scanned=first.scanned)
+        for order in range(1, num_sensors)
+    ]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Bend:
-    """A smooth displacement of space: waves (K, 3) rad/m, phases (K,), amplitudes (K, 3) m."""
+class Scanned:
+    """What the scanner made of a take: how it bends space, and the corners on every scan."""
 
-    waves: Array
-    phases: Array
-    amplitudes: Array
+    bend: Bend
+    clouds: dict[int, CornerCloud]
 
-    @classmethod
-    def draw(cls, rms_m: float, rng: np.random.Generator) -> _Bend:
-        """Wavelengths of 0.8 to 2.5 m."""
-        directions = rng.normal(size=(8, 3))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        waves = directions * (2 * np.pi / rng.uniform(0.8, 2.5, 8))[:, None]
-        amplitudes = rng.normal(size=(8, 3))
-        amplitudes *= rms_m / np.sqrt((amplitudes**2).sum() / 2)
-        return cls(waves=waves, phases=rng.uniform(0, 2 * np.pi, 8), amplitudes=amplitudes)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Multipath:
+    """A local depth offset on part of the object: middle (3,) in frame depth, size there, metres."""
+
+    center: Array
+    size_m: float
 
     def __call__(self, points: Array) -> Array:
-        """Displace points (N, 3)."""
-        return points + np.cos(points @ self.waves.T + self.phases) @ self.amplitudes
+        """(N,) offset along z at points (N, 3)."""
+        return self.size_m * np.exp(-0.5 * ((points - self.center) ** 2).sum(1) / 0.10**2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -281,7 +308,7 @@ class _Maker:
     color: Camera
     depth: Camera
     factory_depth: Camera
-    bend: _Bend
+    bend: Bend
     bias: DepthBiasTruth
     num_points: int
 
@@ -293,7 +320,7 @@ class _Maker:
 
     def placement(
         self, index: int, pose: Rigid, on_scan: Array, progress: float
-    ) -> tuple[Placement, DepthPoints, Array]:
+    ) -> tuple[Placement, DepthPoints, Array, Multipath]:
         target, body = _target()
         ids, corners_target = corner_positions(target)
         corners = pose.apply(corners_target)
@@ -307,7 +334,7 @@ class _Maker:
                 (self.depth, self.truth.T_depth_scan, self.errors.ir_px),
             )
         ]
-        points = self._depth_points(pose, body, progress)
+        points, multipath = self._depth_points(pose, body, progress)
         placement = Placement(
             index=index,
             scan_frame=index,
@@ -316,7 +343,7 @@ class _Maker:
             ir=views[1],
             depth_m=np.broadcast_to(np.nan, (self.depth.height, self.depth.width)),
         )
-        return placement, points, self._corner_depth(corners[np.searchsorted(ids, views[1].ids)], progress)
+        return placement, points, self._corner_depth(corners[np.searchsorted(ids, views[1].ids)], progress), multipath
 
     def _corner_depth(self, corners: Array, progress: float) -> Array:
         """(N,) depth measured at corners (N, 3) of the scan frame."""
@@ -346,7 +373,7 @@ class _Maker:
         pixels[wrong] += self.rng.uniform(-30, 30, (int(wrong.sum()), 2))
         return CornerPairs(ids=ids[seen], points_scan=on_scan[seen], pixels=pixels)
 
-    def _depth_points(self, pose: Rigid, body: Mesh, progress: float) -> DepthPoints:
+    def _depth_points(self, pose: Rigid, body: Mesh, progress: float) -> tuple[DepthPoints, Multipath]:
         rng, errors, T_depth_scan = self.rng, self.errors, self.truth.T_depth_scan
         corners = T_depth_scan.apply(pose.apply(body.vertices))[body.faces]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -364,8 +391,8 @@ class _Maker:
         error = self.bias(range_m, pixels, self.depth, progress) * points[:, 2] / range_m
         noise = rng.normal(0, errors.depth_mm * 1e-3, len(points))
         center = points[rng.integers(len(points))]
-        local = rng.uniform(0, errors.multipath_mm * 1e-3)
-        noise += local * np.exp(-0.5 * ((points - center) ** 2).sum(1) / 0.10**2)
+        multipath = Multipath(center=center, size_m=rng.uniform(0, errors.multipath_mm * 1e-3))
+        noise += multipath(points)
         far = rng.random(len(points)) < errors.depth_outliers
         noise[far] += rng.uniform(-0.08, 0.08, int(far.sum()))
         keep = np.abs(noise) < _GATE_M
@@ -380,7 +407,7 @@ class _Maker:
             z_measured=points[:, 2] + error[keep] + noise[keep],
             anchors_scan=anchors,
             normals_scan=unit,
-        )
+        ), multipath
 
 
 @cache

@@ -78,7 +78,7 @@ def test_the_targets_open(tmp_path: Path) -> None:
     target = load_target(str(tmp_path / "pillar.toml"))
     assert [board.spec.num_corners for board in target.boards] == [8, 4, 4, 5]
     geometry, _ = load_geometry_target(str(tmp_path / "vase.toml"))
-    assert geometry.mesh == "vase.ply"
+    assert geometry.name == "vase"
     _names_every_key(GeometryTargetSpec, EXAMPLES["vase.toml"])
     section = PAGE[PAGE.index("## Calibration target") : PAGE.index("## Intrinsics")]
     for kind in (TargetSpec, BoardSpec, MarkerSpec, BannerSpec, SphereSpec, PrismBody, PlateBody):

@@ -37,9 +37,9 @@ def normal_equations(
     With ``gain`` (see ``information_gain``) the first is the information, whose inverse is the covariance.
     """
     offset = problem.prior_residual(state)
-    hessian = np.diag(priors**-2.0)
-    gradient = -offset * priors**-2.0
-    cost = float(np.sum((offset / priors) ** 2))
+    hessian = problem.prior_precision(priors)
+    gradient = -hessian @ offset
+    cost = float(-offset @ gradient)
     for block in blocks:
         part, slope, loss = _of_block(block, sigma[block.kind], rejects=rejects)
         columns = problem.columns(block.placement)
@@ -52,7 +52,7 @@ def normal_equations(
 def reduced_equations(
     problem: Problem, state: State, blocks: list[Block], sigma: Mapping[Kind, float], priors: Array
 ) -> list[tuple[Array, Array]]:
-    """Per placement J'WJ (21, 21) and J'Wr (21,) of the sensor's parameters, the placement's own eliminated (Schur)."""
+    """Per placement J'WJ (S, S) and J'Wr (S,) of the sensor's parameters, the placement's own eliminated (Schur)."""
     offset = problem.prior_residual(state)
     answers = []
     for number, placement in enumerate(problem.placements):
@@ -91,7 +91,7 @@ def information_gain(blocks: list[Block], sigma: Mapping[Kind, float]) -> dict[K
         sizes = [block.size / sigma[kind] for block in blocks if block.kind == kind]
         size = np.concatenate(sizes) if sizes else np.zeros(0)
         size = size[size < OUTLIER]
-        dimension = 1 if kind == "depth" else 2
+        dimension = {"depth": 1, "sphere": 3}.get(kind, 2)
         weight = 1.0 / (1.0 + (size / CAUCHY) ** 2)
         squared = float(np.sum((weight * size) ** 2)) / dimension
         slope = float(np.sum(weight - 2.0 * size**2 / (dimension * CAUCHY**2) * weight**2))
@@ -99,16 +99,22 @@ def information_gain(blocks: list[Block], sigma: Mapping[Kind, float]) -> dict[K
     return {kind: float(np.clip(gain, *_GAIN_RANGE)) for kind, gain in gains.items()}
 
 
-def _of_block(block: Block, sigma: float, *, rejects: bool) -> tuple[Array, Array, float]:
-    """J'WJ, J'Wr and loss of one block: Cauchy weights; beyond ``OUTLIER`` none at all where ``rejects``."""
+def robust_weights(block: Block, sigma: float, *, rejects: bool) -> Array:
+    """(N,) Cauchy weights of residuals over their variance; beyond ``OUTLIER`` none at all where ``rejects``."""
     scaled = block.size / sigma
     weight = 1.0 / (1.0 + (scaled / CAUCHY) ** 2)
+    if rejects:
+        weight = np.where(scaled < OUTLIER, weight, 0.0)
+    return weight * block.share / sigma**2
+
+
+def _of_block(block: Block, sigma: float, *, rejects: bool) -> tuple[Array, Array, float]:
+    """J'WJ, J'Wr and loss of one block; an outlier costs the same wherever it is where ``rejects``."""
+    scaled = block.size / sigma
     loss = CAUCHY**2 * np.log1p((scaled / CAUCHY) ** 2)
     if rejects:
-        limit = CAUCHY**2 * np.log1p((OUTLIER / CAUCHY) ** 2)
-        weight = np.where(scaled < OUTLIER, weight, 0.0)
-        loss = np.minimum(loss, limit)
-    weight = weight * block.share / sigma**2
+        loss = np.minimum(loss, CAUCHY**2 * np.log1p((OUTLIER / CAUCHY) ** 2))
+    weight = robust_weights(block, sigma, rejects=rejects)
     jacobian = block.jacobian.reshape(-1, block.jacobian.shape[-1])
     weighted = (block.jacobian * weight[:, None, None]).reshape(jacobian.shape)
     return weighted.T @ jacobian, weighted.T @ block.residual.ravel(), block.share * float(loss.sum())

@@ -6,21 +6,26 @@ it belongs; "px" is the colour image's. Both are taken over a person-sized volum
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anim_real.calibrate.depth_curve import waves
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.solver import Solution, solve
 from anim_real.calibrate.state import (
+    BIAS,
     CENTER,
+    CURVE,
     DELTA,
     DEPTH_LENS,
     FOCAL,
     NUM_SHARED,
     POSE,
+    RIPPLE,
     State,
     local_slice,
     skew_jacobian,
@@ -30,6 +35,7 @@ from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]
 PERSON_SIZE_M = (0.8, 2.0, 0.8)  # width, height, depth
+TARGET_PARAMETERS = np.r_[POSE, DELTA, DEPTH_LENS]  # those that place a depth pixel of known depth
 _MEAN_OF_NORM = 0.921  # E|x| / sqrt(E|x|²) of a round 3D normal distribution
 _MAX_LOCAL_POINTS = 200
 
@@ -61,8 +67,8 @@ def person_points(center: Array, up: Array, steps: int = 5) -> Array:
     return np.asarray(center + box @ axes, dtype=np.float64)
 
 
-def leave_one_out(problem: Problem, solution: Solution) -> list[HeldOut]:
-    """Solve without each placement in turn and measure there."""
+def leave_one_out(problem: Problem, solution: Solution, rest: Mapping[int, State] | None = None) -> list[HeldOut]:
+    """Solve without each placement in turn and measure there; ``rest`` are the states solved so, if known already."""
     observations = problem.observations
     answers = []
     for placement in observations.placements:
@@ -70,18 +76,23 @@ def leave_one_out(problem: Problem, solution: Solution) -> list[HeldOut]:
         seen = len(placement.color) + len(placement.ir) + len(solution.depth_points.get(index, ()))
         if len(observations.placements) < 2 or seen == 0:
             continue
-        points = {key: value for key, value in solution.depth_points.items() if key != index}
-        rest_problem = problem.part(observations.without(index))
-        rest = solve(
-            rest_problem,
-            solution.state,
-            rounds=2,
-            associated=points,
-            sigma=solution.sigma,
-            prior_sigma=own_priors(solution, rest_problem, problem),
-        )
-        answers.append(_measure(problem, solution, rest.state, index))
+        state = solve_without(problem, solution, index) if rest is None else rest[index]
+        corrected = corrected_by(problem, solution, state, index)
+        answers.append(held_out_at(problem, solution, state, corrected, index))
     return answers
+
+
+def solve_without(problem: Problem, solution: Solution, index: int) -> State:
+    """The state from all placements but one, with the solution's associations, weights and priors."""
+    rest = problem.part(problem.observations.without(index))
+    return solve(
+        rest,
+        solution.state,
+        rounds=2,
+        associated={key: value for key, value in solution.depth_points.items() if key != index},
+        sigma=solution.sigma,
+        prior_sigma=own_priors(solution, rest, problem),
+    ).state
 
 
 def own_priors(solution: Solution, part: Problem, whole: Problem) -> Array:
@@ -90,11 +101,11 @@ def own_priors(solution: Solution, part: Problem, whole: Problem) -> Array:
     return np.concatenate([solution.prior_sigma[:NUM_SHARED], *own])
 
 
-def _measure(problem: Problem, solution: Solution, state: State, index: int) -> HeldOut:
-    """Correction of the pose that one placement asks for, everything else as solved without it."""
+def corrected_by(problem: Problem, solution: Solution, state: State, index: int) -> State:
+    """The pose as one placement asks for it, everything else as solved without that placement."""
     alone = problem.part(problem.observations.only(index), free=np.arange(POSE.start, POSE.stop))
     points = {index: solution.depth_points[index]} if index in solution.depth_points else {}
-    corrected = solve(
+    return solve(
         alone,
         state,
         rounds=2,
@@ -102,11 +113,21 @@ def _measure(problem: Problem, solution: Solution, state: State, index: int) -> 
         sigma=solution.sigma,
         prior_sigma=own_priors(solution, alone, problem),
     ).state
+
+
+def object_points(problem: Problem, index: int) -> Array:
+    """(N, 3) some points of the object at a placement, frame scan."""
     vertices = problem.observations.only(index).placements[0].surface.vertices
-    step = max(1, len(vertices) // _MAX_LOCAL_POINTS)
-    moved = corrected.T_color_scan.apply(vertices[::step]) - state.T_color_scan.apply(vertices[::step])
+    return vertices[:: max(1, len(vertices) // _MAX_LOCAL_POINTS)]
+
+
+def held_out_at(problem: Problem, solution: Solution, state: State, corrected: State, index: int) -> HeldOut:
+    """Errors at a placement of a ``state`` solved without it, which the placement itself would have ``corrected``."""
+    points = object_points(problem, index)
+    moved = corrected.T_color_scan.apply(points) - state.T_color_scan.apply(points)
     color_px = None
     found = solution.block("color", index)
+    alone = problem.part(problem.observations.only(index))
     blocks = [block for block in alone.blocks(state, {}) if block.kind == "color"]
     if found is not None and blocks and found[1].any():
         color_px = float(np.sqrt(np.mean(blocks[0].size[found[1]] ** 2)))
@@ -119,7 +140,7 @@ def predicted_pose_mm(solution: Solution, points_scan: Array) -> float:
     Part of it is undone by the colour centre and focal length solved with it: see ``predicted_color_px``.
     """
     by_step = skew_jacobian(solution.state.T_color_scan.apply(points_scan))
-    return float(_expected_mm(by_step, solution.covariance[POSE, POSE]).mean())
+    return float(expected_mm(by_step, solution.covariance[POSE, POSE]).mean())
 
 
 def predicted_target_mm(solution: Solution, points_scan: Array) -> float:
@@ -129,7 +150,7 @@ def predicted_target_mm(solution: Solution, points_scan: Array) -> float:
 
 def predicted_target_map_mm(solution: Solution, points_scan: Array) -> Array:
     """(N,) expected target error at every point (N, 3), millimetres."""
-    return _expected_mm(*target_jacobian(solution, points_scan))
+    return expected_mm(*target_jacobian(solution, points_scan))
 
 
 def target_jacobian(solution: Solution, points_scan: Array) -> tuple[Array, Array]:
@@ -141,29 +162,60 @@ def target_jacobian(solution: Solution, points_scan: Array) -> tuple[Array, Arra
     by_lens[:, :2, 0] = points_depth[:, :2]  # a pixel's ray with a longer focal length points nearer to the axis
     focal = solution.depth_focal_px
     by_lens[:, 0, 1], by_lens[:, 1, 2] = points_depth[:, 2] / focal[0], points_depth[:, 2] / focal[1]
-    index = np.r_[POSE, DELTA, DEPTH_LENS]
+    index = TARGET_PARAMETERS
     return np.concatenate([by_step, -by_step, by_lens], 2), solution.covariance[np.ix_(index, index)]
 
 
-def _expected_mm(jacobian: Array, covariance: Array) -> Array:
+def predicted_chain_mm(solution: Solution, points_scan: Array) -> float:
+    """Mean error over points (N, 3) that is predicted for depth as the device measures it, millimetres.
+
+    Beside the target error it holds offset, slope and curve of the depth error as solved, and the offset that every
+    placement has for itself: a person has one, too. ``T_depth_scan`` and bias share what undoes each other.
+    """
+    jacobian, _ = target_jacobian(solution, points_scan)
+    points_depth = solution.state.T_depth_scan.apply(points_scan)
+    z, range_m = points_depth[:, 2], np.linalg.norm(points_depth, axis=1)
+    basis, _ = waves(range_m)
+    along_z = np.concatenate([np.ones((len(z), 1)), z[:, None], basis * (z / range_m)[:, None]], 1)
+    by_bias = (points_depth / z[:, None])[:, :, None] * along_z[:, None, :]
+    index = np.r_[POSE, DELTA, DEPTH_LENS, BIAS, CURVE]
+    covariance = solution.covariance[np.ix_(index, index)]
+    jacobian = np.concatenate([jacobian, by_bias, by_bias[:, :, :1]], 2)
+    own = float(solution.prior_sigma[NUM_SHARED + RIPPLE.start]) ** 2 if solution.state.local else 0.0
+    covariance = np.block([[covariance, np.zeros((len(index), 1))], [np.zeros((1, len(index))), np.full((1, 1), own)]])
+    return float(expected_mm(jacobian, covariance).mean())
+
+
+def expected_mm(jacobian: Array, covariance: Array) -> Array:
+    """(N,) mean length of errors (N, 3, K) of parameters with a covariance (K, K), millimetres."""
     trace = np.einsum("nij,jk,nik->n", jacobian, covariance, jacobian)
     return _MEAN_OF_NORM * np.sqrt(np.maximum(trace, 0.0)) * 1e3
 
 
 def predicted_color_px(solution: Solution, color: Camera, points_scan: Array) -> float:
     """Mean reprojection error over points (N, 3) that the covariance predicts; ``color`` is the factory's camera."""
+    jacobian, covariance = color_jacobian(solution, color, points_scan)
+    trace = np.einsum("nij,jk,nik->n", jacobian, covariance, jacobian)
+    return float(np.sqrt(np.maximum(trace, 0.0)).mean())
+
+
+def color_jacobian(solution: Solution, color: Camera, points_scan: Array) -> tuple[Array, Array]:
+    """(N, 2, K) how the colour image of points (N, 3) moves with pose, focal length and centre; their covariance.
+
+    Points that are not in front of the camera are left out.
+    """
     state = solution.state
     camera = state.color_camera(color)
     points = state.T_color_scan.apply(points_scan)
     points = points[points[:, 2] > 0.1]
     pixels, by_point = project_with_jacobian(camera, points)
-    jacobian = np.zeros((len(points), 2, len(solution.covariance)))
+    jacobian = np.zeros((len(points), 2, NUM_SHARED))
     jacobian[:, :, POSE] = by_point @ skew_jacobian(points)
     jacobian[:, :, FOCAL.start] = pixels - (camera.cx, camera.cy)
     jacobian[:, 1, FOCAL.start + 1] = jacobian[:, 1, FOCAL.start]
     jacobian[:, 0, CENTER.start] = jacobian[:, 1, CENTER.start + 1] = 1.0
-    trace = np.einsum("nij,jk,nik->n", jacobian, solution.covariance, jacobian)
-    return float(np.sqrt(np.maximum(trace, 0.0)).mean())
+    index = np.r_[POSE, FOCAL, CENTER]
+    return jacobian[:, :, index], solution.covariance[np.ix_(index, index)]
 
 
 def target_error_mm(T_depth_scan: Rigid, truth: Rigid, points_scan: Array) -> Array:

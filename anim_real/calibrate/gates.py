@@ -41,7 +41,7 @@ def judge(
             coverage.num_color_corners,
             limits.min_color_corners,
             "",
-            "Show more of the boards to the camera, sharp and lit",
+            "Show more of the boards to the camera, sharp and lit, or at more places",
         ),
         _least(
             "spread in depth",
@@ -130,6 +130,7 @@ def judge(
                 else f"; begin with placement {worst.placement}: did it move between scan and capture?"
             ),
         ),
+        *_scan_shift(problem, solution),
         _most(
             "depth-to-color turn from factory",
             float(np.degrees(np.linalg.norm(delta.rotvec))),
@@ -162,6 +163,23 @@ def judge(
     return tuple(verdict.model_copy(update={"name": prefix + verdict.name}) for verdict in verdicts)
 
 
+def _scan_shift(problem: Problem, solution: Solution) -> list[GateVerdict]:
+    """How far whole scans are from where the target stood; nothing where scans were taken for exact."""
+    wobbles = problem.free_wobbles()
+    if len(wobbles) == 0:
+        return []
+    return [
+        _most(
+            "scans' own error of place",
+            float(solution.prior_sigma[wobbles[0, -1]]) * 1e3,
+            problem.protocol.gates.max_scan_shift_mm,
+            "mm",
+            "The scanner places the target less exactly than the protocol allows for: calibrate the scanner, and check "
+            "that it exports all scans in one frame",
+        )
+    ]
+
+
 def inlier_fraction(problem: Problem, solution: Solution, placement: int | None = None) -> float:
     """Share of colour and IR corners that the solution explains, of one placement or of all.
 
@@ -175,14 +193,14 @@ def inlier_fraction(problem: Problem, solution: Solution, placement: int | None 
     kept = [
         inliers & (block.size < near_px[block.kind])
         for block, inliers in zip(solution.blocks, solution.inliers, strict=True)
-        if block.kind != "depth" and placement in (None, block.placement)
+        if block.kind in near_px and placement in (None, block.placement)
     ]
     return float(np.concatenate(kept).mean()) if kept else 0.0
 
 
 def _worst_kept(problem: Problem, solution: Solution) -> str:
     limit = problem.protocol.gates.min_inlier_fraction
-    seen = {block.placement for block in solution.blocks if block.kind != "depth"}
+    seen = {block.placement for block in solution.blocks if block.kind in ("color", "ir")}
     bad = [key for key in sorted(seen) if inlier_fraction(problem, solution, key) < limit]
     return f" at placements {_names(bad)}" if bad else ""
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.depth_bias import DepthPoints, RayImage, associate
+from anim_real.calibrate.depth_curve import wave_sigma_m
 from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX, ProtocolSpec
-from anim_real.calibrate.residuals import Block, color_block, depth_block, ir_block
+from anim_real.calibrate.residuals import Block, color_block, depth_block, ir_block, ripple_origin
+from anim_real.calibrate.scan_bend import bend_precision
+from anim_real.calibrate.sphere_residuals import sphere_block
 from anim_real.calibrate.state import (
     BIAS,
     CENTER,
+    CURVE,
     DELTA,
     DEPTH_LENS,
     FOCAL,
@@ -51,16 +56,27 @@ class Problem:
         self.prior_sigma = _prior_sigma(protocol, observations.color, observations.depth, len(self.placements))
         self.step_scale = np.where(np.isfinite(self.prior_sigma), self.prior_sigma, 1.0)
 
+    @cached_property
+    def _bend(self) -> Array:
+        """(6N, 6N) inverse correlation of the placements' scans."""
+        centers = np.stack([self.centers[index] for index in self.placements])
+        return bend_precision(centers, self.protocol.priors.scan_bend_m)
+
     def part(self, observations: SensorObservations, free: NDArray[np.int64] | None = None) -> Problem:
         """The same problem for some of the placements, or with other free parameters."""
         return Problem(observations, self.protocol, depth_rays=self.depth_rays, free=free)
+
+    @property
+    def sphere_floor_m(self) -> float:
+        """What a sphere's centre errs by, per axis, beyond what its fit shows."""
+        return self.protocol.solver.sphere_sigma_mm * 1e-3
 
     def associate(self, state: State, max_error_m: float) -> dict[int, DepthPoints]:
         """Depth pixels on the object at every placement; their measured z still carries the bias."""
         found = {}
         for placement in self.observations.placements:
             offset = state.offset_m + float(state.local_of(placement.index)[RIPPLE.start])
-            corrected = replace(placement, depth_m=(placement.depth_m - offset) / (1.0 + state.slope))
+            corrected = replace(placement, depth_m=(placement.depth_off_spheres_m - offset) / (1.0 + state.slope))
             points = associate(
                 corrected,
                 self.observations.depth,
@@ -86,12 +102,34 @@ class Problem:
             points = depth_points.get(placement.index)
             if points is not None and len(points):
                 blocks.append(depth_block(placement.index, points, center, state, self.protocol.solver.depth_effective))
+            spheres = placement.spheres
+            if len(spheres):
+                origin = ripple_origin(points) if points is not None and len(points) else spheres.centers_depth.mean(0)
+                blocks.append(sphere_block(placement.index, spheres, center, origin, state, self.sphere_floor_m))
         return blocks
 
     def columns(self, placement: int) -> NDArray[np.int64]:
         """Which parameters the columns of a placement's blocks are."""
         own = local_slice(self.placements.index(placement))
         return np.concatenate([np.arange(NUM_SHARED), np.arange(own.start, own.stop)])
+
+    def own_group(self, part: slice) -> NDArray[np.int64]:
+        """Parameters that all placements have for themselves, ``part`` of each one's."""
+        first = np.array([local_slice(number).start for number in range(len(self.placements))], np.int64)
+        return (first[:, None] + np.arange(NUM_LOCAL)[part]).ravel()
+
+    def free_wobbles(self) -> NDArray[np.int64]:
+        """(N, 6) parameters that move each placement's scan; (0, 6) where scans are taken for exact."""
+        index = self.own_group(WOBBLE).reshape(-1, WOBBLE.stop - WOBBLE.start)
+        return index[np.isin(index, self.free).all(1)]
+
+    def prior_precision(self, sigma: Array) -> Array:
+        """(P, P) inverse covariance of the priors of standard deviations (P,): scans near each other are off alike."""
+        precision = np.diag(sigma**-2.0)
+        index = self.free_wobbles().ravel()
+        if len(index):
+            precision[np.ix_(index, index)] = self._bend / np.outer(sigma[index], sigma[index])
+        return precision
 
     def prior_residual(self, state: State) -> Array:
         """(P,) state minus factory, in parameter units; zero for the pose, which has no prior."""
@@ -105,6 +143,7 @@ class Problem:
                 state.relative_focal,
                 state.center_px,
                 state.depth_lens,
+                state.curve,
                 *(state.local_of(index) for index in self.placements),
             ]
         )
@@ -117,6 +156,7 @@ def _free_parameters(protocol: ProtocolSpec, num_placements: int) -> NDArray[np.
         "color_focal": FOCAL,
         "color_center": CENTER,
         "depth_lens": DEPTH_LENS,
+        "depth_curve": CURVE,
     }
     local = {"depth_ripple": RIPPLE, "scan_wobble": WOBBLE}
     estimate = protocol.solver.estimate
@@ -142,6 +182,7 @@ def _prior_sigma(protocol: ProtocolSpec, color: Camera, depth: Camera, num_place
     sigma[CENTER] = priors.center_px * color.width / COLOR_REFERENCE_WIDTH_PX
     depth_center = priors.depth_center_px * depth.width / DEPTH_REFERENCE_WIDTH_PX
     sigma[DEPTH_LENS] = priors.depth_focal_percent / 100.0, depth_center, depth_center
+    sigma[CURVE] = wave_sigma_m(priors.depth_curve_mm * 1e-3, priors.depth_curve_m)
     tilt, turn, shift = priors.depth_tilt_mm * 1e-3, np.radians(priors.scan_turn_deg), priors.scan_shift_mm * 1e-3
     local = np.r_[priors.depth_ripple_mm * 1e-3, np.full(3, tilt), np.full(3, turn), np.full(3, shift)]
     return np.concatenate([sigma, np.tile(local, num_placements)])

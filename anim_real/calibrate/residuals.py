@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anim_real.calibrate.depth_bias import DepthPoints, predict_depth
+from anim_real.calibrate.depth_curve import waves
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs
 from anim_real.calibrate.state import (
     BIAS,
     CENTER,
+    CURVE,
     DELTA,
     DEPTH_LENS,
     FOCAL,
@@ -32,7 +34,7 @@ from anim_real.calibrate.state import (
 from anim_real.geometry.cameras import Camera
 
 Array = NDArray[np.float64]
-Kind = Literal["color", "ir", "depth"]
+Kind = Literal["color", "ir", "depth", "sphere"]
 RIPPLE_REACH_M = 0.2  # about half the target
 _OWN_RIPPLE = slice(NUM_SHARED + RIPPLE.start, NUM_SHARED + RIPPLE.stop)
 _OWN_WOBBLE = slice(NUM_SHARED + WOBBLE.start, NUM_SHARED + WOBBLE.stop)
@@ -43,9 +45,9 @@ class Block:
     """Residuals of one kind at one placement.
 
     Attributes:
-        kind: color, ir (pixels) or depth (metres).
+        kind: color, ir (pixels), depth (metres) or sphere (standard deviations).
         placement: index of the placement.
-        residual: (N, d) observed minus predicted; d = 2 pixels or 1 metre.
+        residual: (N, d) observed minus predicted; d = 2 pixels, 1 metre or 3 standard deviations.
         jacobian: (N, d, K) derivative of the prediction by the sensor's parameters and the placement's own.
         share: how much one row counts (< 1 when many depth pixels share their errors).
     """
@@ -126,18 +128,43 @@ def depth_block(index: int, points: DepthPoints, center: Array, state: State, ef
     jacobian = np.zeros((len(points), 1, NUM_SHARED + NUM_LOCAL))
     jacobian[:, 0, POSE], jacobian[:, 0, DELTA] = by_pose, -by_pose
     jacobian[:, 0, _OWN_WOBBLE] = np.einsum("ni,nij->nj", normals_scan, skew_jacobian(points_scan - center)) * gain
-    jacobian[:, 0, BIAS.start], jacobian[:, 0, BIAS.start + 1] = 1.0, z_true
+    curve_z, by_curve, by_z = depth_curve(points, state)
+    keeps = 1.0 - by_z  # the curve is read at the measured range, which offset and slope move a little
+    jacobian[:, 0, BIAS.start], jacobian[:, 0, BIAS.start + 1] = (
+        keeps,
+        z_true + curve_z - by_z * straight(points, state),
+    )
+    jacobian[:, 0, CURVE] = by_curve * (1.0 + state.slope)
     jacobian[:, 0, DEPTH_LENS] = (
         -np.einsum("ni,nij->nj", normals_depth[:, :2], points.rays_by_lens) * z_true[:, None] * gain
     )
     jacobian[:, 0, _OWN_RIPPLE] = ripple
-    residual = points.z_measured - (z_true * (1.0 + state.slope) + state.offset_m + ripple @ local[RIPPLE])
+    biased = (z_true + curve_z) * (1.0 + state.slope) + state.offset_m
+    residual = points.z_measured - (biased + ripple @ local[RIPPLE])
     share = min(1.0, effective / len(points))
     return Block(kind="depth", placement=index, residual=residual[:, None], jacobian=jacobian, share=share)
+
+
+def straight(points: DepthPoints, state: State) -> Array:
+    """(N,) measured z less offset and slope, metres."""
+    return (points.z_measured - state.offset_m) / (1.0 + state.slope)
+
+
+def depth_curve(points: DepthPoints, state: State) -> tuple[Array, Array, Array]:
+    """(N,) error along z by the range curve (m), its derivative (N, W) by the amplitudes and (N,) by ``straight``."""
+    range_per_z = np.linalg.norm(points.factory_rays, axis=1)
+    basis, slopes = waves(straight(points, state) * range_per_z)
+    by_curve = basis / range_per_z[:, None]
+    return by_curve @ state.curve, by_curve, slopes @ state.curve
 
 
 def ripple_basis(points: DepthPoints) -> Array:
     """(N, 4) smooth functions over one placement: 1, and to the right, down and away in units of ``RIPPLE_REACH_M``."""
     z = points.z_measured
     seen = points.factory_rays * z[:, None]
-    return np.concatenate([np.ones((len(z), 1)), (seen - np.median(seen, axis=0)) / RIPPLE_REACH_M], 1)
+    return np.concatenate([np.ones((len(z), 1)), (seen - ripple_origin(points)) / RIPPLE_REACH_M], 1)
+
+
+def ripple_origin(points: DepthPoints) -> Array:
+    """(3,) middle of a placement's depth pixels, from which its ripple is counted; frame depth, metres."""
+    return np.median(points.factory_rays * points.z_measured[:, None], axis=0)

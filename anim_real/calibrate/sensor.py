@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 
 from anim_real.calibrate.boards import Target
 from anim_real.calibrate.bootstrap import BootstrapCheck, bootstrap_check
+from anim_real.calibrate.common_frame import check_common_frame
 from anim_real.calibrate.coverage import Coverage, coverage
 from anim_real.calibrate.depth_bias import DepthPoints
+from anim_real.calibrate.depth_curve import knots
 from anim_real.calibrate.evidence import (
     HeldOut,
     leave_one_out,
@@ -25,8 +28,10 @@ from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec
 from anim_real.calibrate.sanity import check_scan_scale
 from anim_real.calibrate.solver import Solution, solve
+from anim_real.calibrate.sphere_evidence import sphere_record
+from anim_real.calibrate.sphere_observe import observe_spheres
 from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import POSE, State
+from anim_real.calibrate.state import CURVE, POSE, State
 from anim_real.calibration import (
     CameraModel,
     ClockMap,
@@ -41,6 +46,23 @@ from anim_real.errors import RefusedError
 Array = NDArray[np.float64]
 _NUM_STARTS = 3
 _DISTINCT_M = 0.02  # starts nearer than this over the volume lead to the same answer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundSensor:
+    """A solved sensor before its evidence.
+
+    Attributes:
+        problem: what was solved.
+        solution: the answer.
+        start: the factory's cameras at the best pose that one image's corners give: what was before.
+        num_starts: starts solved in full: those that do not fall into an answer found before.
+    """
+
+    problem: Problem
+    solution: Solution
+    start: State
+    num_starts: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,35 +115,75 @@ def solve_sensor(
     gate_prefix: str = "",
     associated: dict[int, DepthPoints] | None = None,
 ) -> SensorSolution:
-    """Solve a sensor and judge the result.
+    """Solve a sensor on its own and judge it; arguments and errors as of ``find_sensor`` and ``judge_sensor``."""
+    found = find_sensor(observations, target, protocol, floor_center=floor_center, up=up, associated=associated)
+    return judge_sensor(found, floor_center=floor_center, up=up, gate_prefix=gate_prefix)
+
+
+def find_sensor(
+    observations: SensorObservations,
+    target: Target,
+    protocol: ProtocolSpec,
+    *,
+    floor_center: Array,
+    up: Array,
+    associated: dict[int, DepthPoints] | None = None,
+) -> FoundSensor:
+    """Solve a sensor by its corners and depth.
 
     Args:
         observations: what was seen.
         target: the target, for checks of size and handedness.
-        protocol: solver, priors, gates.
+        protocol: solver and priors.
         floor_center: (3,) point of the scan frame on which the person-sized volume stands.
         up: (3,) upward direction in the scan frame.
-        gate_prefix: put before the gates' names where a rig has several sensors.
         associated: depth pixels on the object per placement, when known already.
 
     Raises:
-        RefusedError: scans in a wrong unit or mirrored, or only one placement was seen.
+        RefusedError: scans in a wrong unit, mirrored or each in its own frame, or only one placement was seen.
         DataError: too few corners to find a first pose.
     """
     _check_scans(observations, target, protocol)
-    seen = sum(len(placement.color) + len(placement.ir) > 0 for placement in observations.placements)
+    seen = sum(
+        len(placement.color) + len(placement.ir) + len(placement.scan_spheres) > 0
+        for placement in observations.placements
+    )
     if seen < 2:
         raise RefusedError(
             f"the target was seen at {'one placement only' if seen else 'no placement'}",
             where=f"sensor {observations.sensor}",
             fix=f"One placement hides the depth bias in the pose. {protocol_advice(protocol)}",
         )
-    problem = Problem(observations, protocol)
-    points = person_points(floor_center, up)
+    check_common_frame(observations)
     starts = start_states(observations)
-    solutions = _solutions(problem, starts, points, associated)
-    solution = max(solutions, key=_support)
-    held_out = leave_one_out(problem, solution)
+    problem = Problem(observations, protocol)
+    problem = problem.part(observe_spheres(observations, starts[0].T_depth_scan, problem.depth_rays))
+    solutions = _solutions(problem, starts, person_points(floor_center, up), associated)
+    return FoundSensor(
+        problem=problem, solution=max(solutions, key=_support), start=starts[0], num_starts=len(solutions)
+    )
+
+
+def judge_sensor(
+    found: FoundSensor,
+    *,
+    floor_center: Array,
+    up: Array,
+    gate_prefix: str = "",
+    rest: Mapping[int, State] | None = None,
+) -> SensorSolution:
+    """Collect the evidence of a solution and judge it.
+
+    Args:
+        found: the solution.
+        floor_center: (3,) point of the scan frame on which the person-sized volume stands.
+        up: (3,) upward direction in the scan frame.
+        gate_prefix: put before the gates' names where a rig has several sensors.
+        rest: states solved without each placement, by its index, where known already.
+    """
+    problem, solution = found.problem, found.solution
+    points = person_points(floor_center, up)
+    held_out = leave_one_out(problem, solution, rest)
     covered = coverage(problem, solution, points)
     target_map = predicted_target_map_mm(solution, points)
     predicted = float(target_map.mean())
@@ -133,13 +195,13 @@ def solve_sensor(
         coverage=covered,
         predicted_pose_mm=predicted_pose_mm(solution, points),
         predicted_target_mm=predicted,
-        predicted_px=predicted_color_px(solution, observations.color, points),
-        start=starts[0],
+        predicted_px=predicted_color_px(solution, problem.observations.color, points),
+        start=found.start,
         volume_scan=points,
         target_map_mm=target_map,
         bootstrap=bootstrap,
         gates=judge(problem, solution, covered, held_out, predicted, bootstrap, prefix=gate_prefix),
-        num_starts=len(solutions),
+        num_starts=found.num_starts,
     )
 
 
@@ -158,15 +220,24 @@ def sensor_calibration(
         T_color_depth=RigidModel.of(state.T_color_depth),
         T_color_scan=RigidModel.of(state.T_color_scan),
         covariance=tuple(tuple(float(value) for value in row) for row in covariance),
-        depth_bias=DepthBias(offset_m=state.offset_m, slope=state.slope),
+        depth_bias=recorded_bias(solved.solution),
         clock=clock,
         placements=tuple(
             _placement_residual(solved, placement.index, held.get(placement.index))
             for placement in observations.placements
         ),
         predicted_person_mm=solved.predicted_pose_mm,
+        predicted_target_mm=solved.predicted_target_mm,
+        predicted_person_px=solved.predicted_px,
         color_is_factory=solved.color_is_factory,
     )
+
+
+def recorded_bias(solution: Solution) -> DepthBias:
+    """The depth error as solved, for the record."""
+    state = solution.state
+    curve = knots(state.curve, solution.covariance[CURVE, CURVE], solution.prior_sigma[CURVE])
+    return DepthBias(offset_m=state.offset_m, slope=state.slope, curve=curve)
 
 
 def _placement_residual(solved: SensorSolution, index: int, held: HeldOut | None) -> PlacementResidual:
@@ -186,6 +257,7 @@ def _placement_residual(solved: SensorSolution, index: int, held: HeldOut | None
         held_out_target_mm=None if held is None else held.target_mm,
         held_out_color_px=None if held is None else held.color_px,
         held_out_depth_mm=solved.held_out_depth_mm.get(index),
+        spheres=sphere_record(solved.problem, solution, index),
     )
 
 
@@ -231,6 +303,6 @@ def _support(solution: Solution) -> float:
     kept = sum(
         float(inliers.sum())
         for block, inliers in zip(solution.blocks, solution.inliers, strict=True)
-        if block.kind != "depth"
+        if block.kind in ("color", "ir")
     )
     return kept - solution.sigma["color"] - 1e3 * solution.sigma["depth"]

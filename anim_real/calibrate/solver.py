@@ -6,6 +6,7 @@ The spread of the residuals sets the weights, so the covariance is the data's ow
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +17,21 @@ from anim_real.calibrate.depth_bias import DepthPoints
 from anim_real.calibrate.equations import OUTLIER, information_gain, normal_equations
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.residuals import Block, Kind
-from anim_real.calibrate.state import NUM_LOCAL, OWN_GROUPS, State, local_slice
+from anim_real.calibrate.scan_strain import with_strain
+from anim_real.calibrate.state import OWN_GROUPS, State
 from anim_real.errors import DataError
 
 Array = NDArray[np.float64]
 _MAD_TO_SIGMA = 1.4826
-# No measurement is better than this (px, px, m): it keeps exact data solvable.
-_MIN_SIGMA = {"color": 0.02, "ir": 0.02, "depth": 1e-4}
+# No measurement is better than this (px, px, m, its own covariance): it keeps exact data solvable.
+_MIN_SIGMA = {"color": 0.02, "ir": 0.02, "depth": 1e-4, "sphere": 1.0}
+_MAX_EM_STEPS, _EM_TOLERANCE = 100, 1e-3
 _GATES_M = (0.10, 0.05, 0.03, 0.02, 0.02, 0.02)  # association distance of the rounds
 _MAX_STEPS = 25
-_PRIOR_WEIGHT = 8.0
-_STEP_TOLERANCE = 1e-7  # of the priors' sigma; of a radian and a metre for the pose
-_COARSE_TOLERANCE = 1e-4  # where weights and associations are about to change anyway
+PRIOR_WEIGHT = 6.0
+RIPPLE_GROUPS = OWN_GROUPS[:2]  # the rest are the scans' motions, whose sizes hang together
+STEP_TOLERANCE = 1e-7  # of the priors' sigma; of a radian and a metre for the pose
+COARSE_TOLERANCE = 1e-4  # where weights and associations are about to change anyway
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +109,7 @@ def solve(
         "color": solver.corner_sigma_px,
         "ir": solver.corner_sigma_px,
         "depth": solver.depth_sigma_mm * 1e-3,
+        "sphere": 1.0,
     }
     priors = problem.prior_sigma if prior_sigma is None else prior_sigma
     state, blocks, taken, converged = start, list[Block](), 0, False
@@ -116,22 +121,22 @@ def solve(
         if not blocks:
             raise DataError("nothing of the target was observed", where=f"sensor {problem.observations.sensor}")
         rejects = number >= 2 or fixed_sigma
-        tolerance = _STEP_TOLERANCE if number == rounds - 1 else _COARSE_TOLERANCE
+        tolerance = STEP_TOLERANCE if number == rounds - 1 else COARSE_TOLERANCE
         state, blocks, steps, converged = _descend(
             problem, state, blocks, points, sigma, priors, tolerance, rejects=rejects
         )  # fmt: skip
         taken += steps
-        sigma = sigma if fixed_sigma else _spread(blocks, sigma)
+        sigma = sigma if fixed_sigma else residual_spread(blocks, sigma)
         if prior_sigma is None and rejects:
             hessian, _, _ = normal_equations(problem, state, blocks, sigma, priors, rejects=True)
-            priors = _own_spread(problem, state, _covariance(hessian, problem.free))
+            priors = _own_spread(problem, state, hessian, priors)
     inliers = tuple(block.size / sigma[block.kind] < OUTLIER for block in blocks)
     gain = information_gain(blocks, sigma)
     hessian, _, _ = normal_equations(problem, state, blocks, sigma, priors, rejects=True, gain=gain)
     return Solution(
         state=state,
         depth_focal_px=(problem.observations.depth.fx, problem.observations.depth.fy),
-        covariance=_covariance(hessian, problem.free),
+        covariance=with_strain(problem, covariance_of(hessian, problem.free), blocks, points, sigma, priors),
         sigma=sigma,
         prior_sigma=priors,
         blocks=tuple(blocks),
@@ -164,7 +169,7 @@ def _descend(
         step = np.zeros(problem.num_parameters)
         damped = hessian[np.ix_(problem.free, problem.free)]
         damped = damped + damping * np.diag(np.diag(damped))
-        step[problem.free] = _solved(damped, gradient[problem.free])
+        step[problem.free] = solve_symmetric(damped, gradient[problem.free])
         moved = state.moved(step, problem.placements)
         moved_blocks = problem.blocks(moved, points)
         there = normal_equations(problem, moved, moved_blocks, sigma, priors, rejects=rejects)
@@ -180,7 +185,7 @@ def _descend(
     return state, blocks, _MAX_STEPS, bool(np.abs(step / problem.step_scale).max() < 10 * tolerance)
 
 
-def _solved(hessian: Array, gradient: Array) -> Array:
+def solve_symmetric(hessian: Array, gradient: Array) -> Array:
     """Solution of symmetric equations; the shortest one where the data leave some combination open."""
     scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))
     try:
@@ -190,7 +195,7 @@ def _solved(hessian: Array, gradient: Array) -> Array:
     return np.asarray(cho_solve(factor, gradient * scale, check_finite=False) * scale, dtype=np.float64)
 
 
-def _spread(blocks: list[Block], sigma: dict[Kind, float]) -> dict[Kind, float]:
+def residual_spread(blocks: list[Block], sigma: dict[Kind, float]) -> dict[Kind, float]:
     """Robust standard deviation of every kind's residual components."""
     found = dict(sigma)
     for kind in sigma:
@@ -200,24 +205,71 @@ def _spread(blocks: list[Block], sigma: dict[Kind, float]) -> dict[Kind, float]:
     return found
 
 
-def _own_spread(problem: Problem, state: State, covariance: Array) -> Array:
-    """(P,) priors with the placements' own parameters as wide as the placements show (empirical Bayes, one EM step).
+def _own_spread(problem: Problem, state: State, hessian: Array, priors: Array) -> Array:
+    """(P,) priors with the placements' own parameters as wide as the placements show."""
+    groups = [*map(problem.own_group, RIPPLE_GROUPS), problem.free_wobbles().ravel()]
+    return fitted_priors(
+        problem.prior_sigma,
+        priors,
+        groups,
+        hessian,
+        problem.prior_residual(state),
+        problem.free,
+        problem.prior_precision,
+    )
 
-    The protocol's value counts for as much as ``_PRIOR_WEIGHT`` parameters of the same kind.
+
+def fitted_priors(
+    usual: Array,
+    priors: Array,
+    groups: Sequence[NDArray[np.int64]],
+    hessian: Array,
+    offset: Array,
+    free: NDArray[np.int64],
+    precision_of: Callable[[Array], Array],
+) -> Array:
+    """(P,) standard deviations of priors with groups of parameters as wide as they show (empirical Bayes by EM).
+
+    The usual value counts for as much as ``PRIOR_WEIGHT`` parameters of the same kind. EM runs in the problem
+    linearised at the minimum under ``priors``.
+
+    Args:
+        usual: (P,) standard deviations by the protocol.
+        priors: (P,) those of the minimum.
+        groups: parameters that widen together; those that are not all free stay as they are.
+        hessian: (P, P) J'WJ at the minimum, with the priors.
+        offset: (P,) parameters there, minus their usual values.
+        free: those that are estimated.
+        precision_of: (P, P) inverse covariance of priors of standard deviations (P,).
     """
-    found = problem.prior_sigma.copy()
-    squared = problem.prior_residual(state) ** 2 + np.diag(covariance)
-    for part in OWN_GROUPS:
-        index = np.concatenate(
-            [np.arange(NUM_LOCAL)[part] + local_slice(n).start for n in range(len(problem.placements))]
-        )
-        if np.isin(index, problem.free).all():
-            usual = problem.prior_sigma[index[0]] ** 2
-            found[index] = np.sqrt((_PRIOR_WEIGHT * usual + squared[index].sum()) / (_PRIOR_WEIGHT + len(index)))
+    groups = [index for index in groups if len(index) and np.isin(index, free).all()]
+    within = np.ix_(free, free)
+    before = precision_of(priors)
+    data, pull = hessian - before, before @ offset
+    weights = precision_of(usual)
+    found, factors = priors.copy(), np.ones(len(groups))
+    for _ in range(_MAX_EM_STEPS if groups else 0):
+        precision = precision_of(found)
+        covariance = np.zeros_like(hessian)
+        covariance[within] = np.linalg.inv((data + precision)[within])
+        moved = offset + covariance @ (pull - precision @ offset)
+        last = factors
+        factors = np.array([_factor(weights[np.ix_(i, i)], moved[i], covariance[np.ix_(i, i)]) for i in groups])
+        for index, factor in zip(groups, factors, strict=True):
+            found[index] = factor * usual[index]
+        if np.abs(factors / last - 1.0).max() < _EM_TOLERANCE:
+            break
     return found
 
 
-def _covariance(hessian: Array, free: NDArray[np.int64]) -> Array:
+def _factor(weights: Array, offset: Array, covariance: Array) -> float:
+    """By how much parameters (K,) spread more than ``weights`` (K, K), the inverse of their usual covariance, say."""
+    squared = float(offset @ weights @ offset + np.sum(weights * covariance))
+    return float(np.sqrt((PRIOR_WEIGHT + squared) / (PRIOR_WEIGHT + len(offset))))
+
+
+def covariance_of(hessian: Array, free: NDArray[np.int64]) -> Array:
+    """(P, P) inverse of an information over its free parameters; the fixed ones have zero rows."""
     covariance = np.zeros_like(hessian)
     covariance[np.ix_(free, free)] = np.linalg.pinv(hessian[np.ix_(free, free)], hermitian=True)
     return covariance

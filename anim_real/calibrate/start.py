@@ -1,4 +1,4 @@
-"""First poses: several hypotheses from the markers, judged by all corners together.
+"""First poses: several hypotheses from the markers, judged by all corners together; without markers from the spheres.
 
 All placements share the scan frame, so one perspective-n-point problem holds every corner of a camera.
 """
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs, SensorObservations
+from anim_real.calibrate.sphere_start import sphere_poses
 from anim_real.calibrate.state import State
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
@@ -23,22 +24,25 @@ _MIN_CORNERS = 6
 
 
 def start_states(observations: SensorObservations) -> list[State]:
-    """Hypotheses, best first: PnP over all colour corners, over all IR corners, and per placement.
+    """Hypotheses, best first: PnP over all colour corners, over all IR corners, and per placement; else the spheres'.
 
     Raises:
-        DataError: fewer than six corners were matched in every view.
+        DataError: fewer than six corners were matched in every view, and fewer than three spheres.
     """
     factory = observations.T_color_depth
     poses: list[Rigid] = []
     color = _joined([placement.color for placement in observations.placements])
     ir = _joined([placement.ir for placement in observations.placements])
     for pairs in (color, *(placement.color for placement in observations.placements)):
-        pose = _perspective(pairs, observations.color, "color")
+        pose = perspective(pairs, observations.color, "color")
         poses += [] if pose is None else [pose]
     for pairs in (ir, *(placement.ir for placement in observations.placements)):
-        pose = _perspective(pairs, observations.depth, "depth")
+        pose = perspective(pairs, observations.depth, "depth")
         poses += [] if pose is None else [factory @ pose]
     if not poses:
+        poses = [factory @ pose for pose in sphere_poses(observations)]  # best first already
+        if poses:
+            return [State.factory(pose, factory) for pose in poses]
         raise DataError(
             f"only {observations.num_corners} corners were found both in the images and on the scans",
             where=f"sensor {observations.sensor}",
@@ -73,7 +77,7 @@ def _joined(parts: list[CornerPairs]) -> CornerPairs:
     )
 
 
-def _perspective(pairs: CornerPairs, camera: Camera, dst: str) -> Rigid | None:
+def perspective(pairs: CornerPairs, camera: Camera, dst: str) -> Rigid | None:
     """Pose of the scan frame in a camera by RANSAC over SQPnP (Terzakis & Lourakis 2020); None without agreement."""
     normalized = camera.normalize(pairs.pixels)
     valid = np.isfinite(normalized).all(1)

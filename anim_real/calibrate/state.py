@@ -10,19 +10,20 @@ errors that all observations of a placement share part of the solution's uncerta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anim_real.calibrate.depth_curve import NUM_WAVES
 from anim_real.calibrate.intrinsics import adjusted
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]
 POSE, DELTA, BIAS, FOCAL, CENTER = slice(0, 6), slice(6, 12), slice(12, 14), slice(14, 16), slice(16, 18)
-DEPTH_LENS = slice(18, 21)
+DEPTH_LENS, CURVE = slice(18, 21), slice(21, 21 + NUM_WAVES)
 PARAMETER_NAMES = (
     *(f"T_color_scan {axis}" for axis in ("wx", "wy", "wz", "tx", "ty", "tz")),
     *(f"T_color_depth {axis}" for axis in ("wx", "wy", "wz", "tx", "ty", "tz")),
@@ -35,8 +36,9 @@ PARAMETER_NAMES = (
     "depth focal",
     "depth cx",
     "depth cy",
+    *(f"depth curve {number}" for number in range(1, NUM_WAVES + 1)),
 )
-NUM_SHARED = len(PARAMETER_NAMES)  # 21 parameters of the sensor
+NUM_SHARED = len(PARAMETER_NAMES)  # parameters of the sensor
 RIPPLE, WOBBLE = slice(0, 4), slice(4, 10)  # of a placement
 NUM_LOCAL = 10
 OWN_GROUPS = (slice(0, 1), slice(1, 4), slice(4, 7), slice(7, 10))  # of one unit and size: offset, tilts, turn, shift
@@ -58,6 +60,7 @@ class State:
         relative_focal: (2,) common change of both colour focal lengths relative to the factory, and of fy alone on top.
         center_px: (2,) change of the colour centre.
         depth_lens: (3,) relative change of the depth focal lengths, change of the depth centre (px).
+        curve: (16,) amplitudes (m) of the depth error over range beyond offset and slope (``calibrate.depth_curve``).
         local: (10,) by placement: depth offset, and its change over ``RIPPLE_REACH_M`` to the right, down and away (m),
             which the bias model cannot follow; then the small motion [w, t] (rad, m; axes of ``scan``, about the middle
             of the placement's target) that takes the scan to where the target stood.
@@ -71,6 +74,7 @@ class State:
     center_px: Array
     depth_lens: Array
     local: Mapping[int, Array]
+    curve: Array = field(default_factory=lambda: np.zeros(NUM_WAVES))
 
     @classmethod
     def factory(cls, T_color_scan: Rigid, T_color_depth: Rigid) -> State:
@@ -114,6 +118,7 @@ class State:
             center_px=self.center_px + step[CENTER],
             depth_lens=self.depth_lens + step[DEPTH_LENS],
             local={index: self.local_of(index) + step[local_slice(number)] for number, index in enumerate(placements)},
+            curve=self.curve + step[CURVE],
         )
 
     def color_camera(self, factory: Camera) -> Camera:

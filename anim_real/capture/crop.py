@@ -130,7 +130,7 @@ def find_person(
     camera = sensor.depth.camera()
     if frame.depth_mm.shape != (camera.height, camera.width):
         raise DataError(f"depth image is {frame.depth_mm.shape}, calibrated is mode {sensor.depth.mode}", where=where)
-    z = np.maximum(sensor.depth_bias.correct(frame.depth_mm * 1e-3), 0.0)
+    z = sensor.true_depth(frame.depth_mm)
     points_depth = unproject(frame.depth_mm, camera, z)
     T_scan_depth = sensor.T_color_scan.rigid().inverse() @ sensor.T_color_depth.rigid()
     is_inside = rig.volume.contains(T_scan_depth.apply(points_depth), rig.scanner.up_vector)

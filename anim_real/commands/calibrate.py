@@ -89,7 +89,7 @@ def _record(solved: SolvedRig) -> dict[str, Any]:
                 "depth_rms_mm": None if (rms := item.solution.rms("depth")) is None else rms * 1e3,
                 "predicted_pose_mm": item.predicted_pose_mm,
                 "predicted_target_mm": item.predicted_target_mm,
-                "predicted_person_px": None if item.color_is_factory else item.predicted_px,
+                "predicted_person_px": item.predicted_px,
                 "held_out_mm": [held.target_mm for held in item.held_out],
                 "held_out_depth_mm": list(item.held_out_depth_mm.values()),
                 "color_is_factory": item.color_is_factory,
@@ -97,6 +97,18 @@ def _record(solved: SolvedRig) -> dict[str, Any]:
             }
             for key, item in solved.solutions.items()
         },
+        "between": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "scans": pair.num_scans,
+                "predicted_mm": pair.predicted_mm,
+                "predicted_separate_mm": pair.separate_mm,
+                "moved_mm": pair.moved_mm,
+                "held_out_mm": list(pair.held_out_mm.values()),
+            }
+            for pair in solved.between
+        ],
         "gates": [gate.model_dump() for gate in solved.calibration.gates],
     }
 
@@ -112,6 +124,18 @@ def _lines(solved: SolvedRig) -> list[str]:
                 f"residual {clock.residual_us:.0f} us, "
                 f"margin {_number(clock.lag_margin, 'nats')}"
             )
+            if clock.method == "stillness":
+                sigma_ms = 1e-3 * (clock.offset_sigma_us or 0.0)
+                lines.append(
+                    f"{key}: the clock was told by stillness, to ±{sigma_ms:.0f} ms: enough for this calibration, "
+                    "not for takes, which need an LED or motion of their own"
+                )
+    lines += [
+        f"{pair.first} to {pair.second}: {pair.num_scans} common scans; "
+        f"held out {_number(pair.mean_held_out_mm, 'mm')}; "
+        f"expected between them {pair.predicted_mm:.2f} mm, {pair.separate_mm:.2f} mm if solved apart"
+        for pair in solved.between
+    ]
     passed = sum(gate.passed for gate in solved.calibration.gates)
     return [*lines, f"gates: {passed} of {len(solved.calibration.gates)} passed"]
 
@@ -135,7 +159,9 @@ def _depth_lines(key: str, item: SensorSolution) -> list[str]:
         f"{_number(item.solution.rms('depth'), 'mm', 1e3)} in depth; "
         f"held out {_number(sum(held) / len(held) if held else None, 'mm')} in depth; "
         f"expected over a person {item.predicted_target_mm:.2f} mm",
-        f"{key}: the colour camera was not observed; it and its place by the depth camera are the factory's",
+        f"{key}: the colour camera was not observed: it and its place by the depth camera are the factory's; "
+        f"expected over a person {item.predicted_pose_mm:.0f} mm, {item.predicted_px:.1f} px. Where colour must lie on "
+        "the scan, calibrate with a target that has boards",
     ]
 
 

@@ -6,6 +6,7 @@ the depth pixels; they count for as many independent samples as in the default.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -131,6 +132,19 @@ def make_studio(
     )
     placements = tuple(_observe(studio, mesh, pose, index, errors, rng) for index, pose in enumerate(poses))
     return replace(studio, observations=replace(studio.observations, placements=placements))
+
+
+def moved_scans(observations: SensorObservations, move: Callable[[np.ndarray, int], np.ndarray]) -> SensorObservations:
+    """The same corners with those on the scans moved, ``move(points, placement)``; surfaces stay."""
+    placements = tuple(
+        replace(
+            placement,
+            color=replace(placement.color, points_scan=move(placement.color.points_scan, placement.index)),
+            ir=replace(placement.ir, points_scan=move(placement.ir.points_scan, placement.index)),
+        )
+        for placement in observations.placements
+    )
+    return replace(observations, placements=placements)
 
 
 @cache

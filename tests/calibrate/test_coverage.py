@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from anim_real.calibrate.bootstrap import bootstrap_check
+from anim_real.calibrate.bootstrap import BootstrapCheck, bootstrap_check
 from anim_real.calibrate.coverage import coverage
-from anim_real.calibrate.observations import CornerPairs
+from anim_real.calibrate.observations import CornerPairs, SensorObservations
 from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.solver import solve
 from anim_real.calibrate.start import start_states
@@ -54,17 +54,23 @@ def test_the_bootstrap_sees_placements_that_disagree():
                 ir=replace(placement.ir, points_scan=placement.ir.points_scan + shift),
             )
         )
-    checks = []
-    for observations in (studio.observations, replace(studio.observations, placements=tuple(moved))):
-        problem = Problem(observations, FAST)
-        solution = solve(problem, start_states(observations)[0])
-        checks.append(bootstrap_check(problem, solution, person_grid(), np.random.default_rng(1)))
-    calm, torn = checks
-    assert calm is not None and torn is not None
+    torn_observations = replace(studio.observations, placements=tuple(moved))
+    calm, torn = _checked(studio.observations), _checked(torn_observations)
     assert calm.ratio < 1.3
     assert torn.bootstrap_mm > 2.5 * calm.bootstrap_mm
-    assert torn.jacobian_mm > 1.5 * calm.jacobian_mm  # the placements' own spread is a part of the covariance
-    assert torn.ratio > 1.2 * calm.ratio  # but its prior held it back, which the bootstrap tells
+    assert torn.jacobian_mm > 2.5 * calm.jacobian_mm  # the placements' own spread is a part of the covariance
+    held = _checked(torn_observations, holds_priors=True)
+    assert held.ratio > 2.0 * calm.ratio  # a covariance that does not take it in is told by the bootstrap
+    assert held.ratio > FAST.gates.max_bootstrap_ratio
+
+
+def _checked(observations: SensorObservations, *, holds_priors: bool = False) -> BootstrapCheck:
+    problem = Problem(observations, FAST)
+    start = start_states(observations)[0]
+    solution = solve(problem, start, prior_sigma=problem.prior_sigma if holds_priors else None)
+    check = bootstrap_check(problem, solution, person_grid(), np.random.default_rng(1))
+    assert check is not None
+    return check
 
 
 def test_two_placements_are_too_few_for_a_bootstrap():

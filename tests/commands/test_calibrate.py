@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -134,7 +135,7 @@ def test_a_simulated_take_is_solved(simulated, quick_protocol, tmp_path, capsys)
     middle_us = solved.clock.origin_us
     assert abs(float(solved.clock.to_dst(middle_us) - truth.clock_to_scanner.to_dst(middle_us))) < 1000
     page = report.read_text()
-    assert all(gate["name"] in page for gate in record["gates"])
+    assert all(html.escape(gate["name"]) in page for gate in record["gates"])
     assert len(re.findall(r"<figcaption>[^<]*\d+ captures, 0 left out as moving", page)) == 6
     assert len(re.findall(r'<img[^>]+src="data:image/', page)) >= 6 + 3  # overlays; histograms of three kinds
     assert calibrate(take, tmp_path / "again.json", "--report", str(report)) == 2
@@ -176,7 +177,8 @@ def test_a_take_of_an_object_without_markers_is_solved_by_its_shape(simulated, q
     assert calibrate(take, output, "--protocol", str(quick_protocol), "--report", str(report), "--json") == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     told = record["sensors"]["k0"]
-    assert told["color_is_factory"] and told["color_rms_px"] is None and told["predicted_person_px"] is None
+    assert told["color_is_factory"] and told["color_rms_px"] is None
+    assert told["predicted_person_px"] > 3.0  # what the factory may err by
     assert len(told["held_out_depth_mm"]) == 6 and told["held_out_mm"] == []
     calibration = load_calibration(output)
     solved, truth = calibration.sensors["k0"], load_truth(simulated, "calibration").sensors["k0"]
@@ -193,7 +195,8 @@ def test_a_take_of_an_object_without_markers_is_solved_by_its_shape(simulated, q
     assert all(entry.num_color_corners == 0 and entry.held_out_depth_mm is not None for entry in solved.placements)
     page = report.read_text()
     assert "transform from depth to colour are the factory" in page
-    assert len(re.findall(r"<figcaption>[^<]*no corners: the target has no boards", page)) == 6
+    assert page.count("no corners: the target has no boards") == 1  # told once, above the pictures
+    assert len(re.findall(r"<figcaption>k0, placement \d+ \(scan \d+; \d+ captures", page)) == 6
 
 
 @pytest.mark.slow
@@ -217,4 +220,6 @@ def test_a_target_without_markers_takes_no_mesh(tmp_path, capsys):
     vase.write_text('schema = "anim-real/geometry-target/1"\nname = "vase"\nmesh = "vase.ply"\n')
     (take / "take.toml").write_text(TAKE_TOML.format(kind="calibration", rig="virtual") + f'target = "{vase}"\n')
     assert calibrate(take, tmp_path / "out.json") == 2
-    assert "Leave out mesh" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "vase.toml" in message
+    assert "every placement's own scan is the object's shape; leave this key out" in message

@@ -81,6 +81,19 @@ def test_without_a_calibration_nothing_but_an_led_can_tell(world: Path, capsys: 
     assert "no calibration is given" in capsys.readouterr().err
 
 
+def test_a_clock_told_by_stillness_is_not_continued(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the captures of a calibration take; for a take it would be a guess. Motion tells the take its clock."""
+    record = json.loads((world / "calibration.json").read_text())
+    record["sensors"]["k0"]["clock"] |= {"method": "stillness", "offset_sigma_us": 110_000.0}
+    coarse, output = world / "coarse.json", world / "by_motion.json"
+    coarse.write_text(json.dumps(record))
+    take = ["sync", str(world / "kept"), "--calibration", str(coarse), "--quiet"]
+    assert main([*take, "--by", "stamps"]) == 4
+    assert "told by stillness, to ±110 ms: too coarse" in capsys.readouterr().err
+    assert main([*take, "-o", str(output)]) == 0
+    assert json.loads(output.read_text())["sensors"]["k0"]["clock"]["method"] == "motion"
+
+
 def test_outputs_are_never_overwritten(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (world / "there.json").write_text("{}")
     assert main(["sync", str(world / "kept"), "-o", str(world / "there.json")]) == 2

@@ -29,7 +29,7 @@ def depth_on_color(frame: RgbdFrame, sensor: SensorCalibration) -> Image:
     """Aligned, bias-corrected depth over the whole colour image (H, W, 3)."""
     assert frame.color is not None
     assert frame.depth_mm is not None
-    depth_mm = 1e3 * np.maximum(sensor.depth_bias.correct(frame.depth_mm * 1e-3), 0.0)
+    depth_mm = 1e3 * sensor.true_depth(frame.depth_mm)
     aligned = depth_to_color(depth_mm, sensor.depth.camera(), sensor.color.camera(), sensor.T_color_depth.rigid())
     return overlay(frame.color, aligned)
 

@@ -139,9 +139,11 @@ def _through_depth(solved: SensorCalibration, truth: SensorTruth, true_points_co
     """(N, 3) scan-frame points where the solved depth chain puts true colour-frame points (N, 3); NaN if unseen."""
     points_depth = truth.T_color_depth.rigid().inverse().apply(true_points_color)
     z = points_depth[:, 2]
-    z_measured = z + np.interp(z, truth.depth_error_range_m, truth.depth_error_m)
+    range_per_z = np.linalg.norm(points_depth, axis=1) / z
+    along_ray = np.interp(z * range_per_z, truth.depth_error_range_m, truth.depth_error_m)
+    z_measured = z + along_ray / range_per_z
     pixels = truth.depth.camera().project(points_depth)
-    measured = solved.depth.camera().unproject(pixels, solved.depth_bias.correct(z_measured))
+    measured = solved.depth.camera().unproject(pixels, solved.depth_bias.correct(z_measured, range_per_z))
     return (solved.T_color_scan.rigid().inverse() @ solved.T_color_depth.rigid()).apply(measured)
 
 

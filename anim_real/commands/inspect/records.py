@@ -249,10 +249,11 @@ def _describe_calibration(path: Path) -> Description:
         f"  rig {calibration.rig}, take {calibration.take_id}: {'accepted' if calibration.is_accepted else 'REFUSED'}"
     ]
     for name, sensor in calibration.sensors.items():
-        bias = sensor.depth_bias
         lines.append(
-            f"  sensor {name}: expected error {sensor.predicted_person_mm:.2f} mm, {len(sensor.placements)} placements,"
-            f" depth bias {bias.offset_m * 1e3:.2f} mm + {bias.slope * 1e3:.2f} mm/m"
+            f"  sensor {name}: expected error {sensor.predicted_person_mm:.2f} mm"
+            + (" (colour is the factory's)" if sensor.color_is_factory else "")
+            + f", {len(sensor.placements)} placements,"
+            f" depth bias {sensor.depth_bias.describe()}"
         )
     for gate in calibration.gates:
         value, limit = _figure(gate.value, gate.unit), _figure(gate.limit, gate.unit)

@@ -6,23 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anim_real.calibrate.overlays import MAP_RANGE_MM
 from anim_real.calibrate.report import SensorEvidence
 from anim_real.calibrate.state import PARAMETER_NAMES
 from anim_real.calibration import SensorCalibration
+from anim_real.commands.jobs.calibration_charts import residual_maps, volume_chart
 from anim_real.commands.jobs.solve_rig import SolvedRig
 from anim_real.report import Report, histogram, side_by_side
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from anim_real.calibrate.sensor import SensorSolution
 
 _LABELS = {
     "color": "corner residual in colour, px",
     "ir": "corner residual in IR, px",
     "depth": "depth residual, mm",
+    "sphere": "error of spheres' centres, mm",
 }
-_KIND_NAMES = {"color": "colour corners", "ir": "IR corners", "depth": "depth pixels"}
+_KIND_NAMES = {"color": "colour corners", "ir": "IR corners", "depth": "depth pixels", "sphere": "spheres"}
 _STRONG_CORRELATION = 0.9
 
 
@@ -32,32 +33,89 @@ def add_calibration(report: Report, solved: SolvedRig) -> None:
     report.table(
         ("gate", "value", "limit", "unit", "passed", "advice"),
         [
-            (gate.name, gate.value, gate.limit, gate.unit, gate.passed, "" if gate.passed else gate.advice)
+            (gate.name, _fine(gate.value), gate.limit, gate.unit, gate.passed, "" if gate.passed else gate.advice)
             for gate in solved.calibration.gates
         ],
     )
+    if len(solved.calibration.sensors) > 1:
+        _add_between(report, solved)
     for name, evidence in solved.evidence().items():
+        report.heading(f"{name}: residuals")
         _add_residuals(report, solved.calibration.sensors[name], evidence)
+        report.chart(
+            residual_maps(solved.solutions[name]),
+            "where the residuals are: what is left must look random over the images and over distance",
+        )
+        report.heading(f"{name}: expected errors")
         _add_uncertainty(report, solved.solutions[name])
+        report.heading(f"{name}: before and after")
         _add_left_out(report, evidence)
+        report.heading(f"{name}: every placement")
+        report.text(
+            "Before: the factory's cameras at the first pose. After: as solved. "
+            f"{_drawn(solved.solutions[name], evidence)} Depth minus scan: blue -{MAP_RANGE_MM:.0f} mm (too near) to "
+            f"red +{MAP_RANGE_MM:.0f} mm, grey where nothing was measured."
+        )
         for placement in evidence.placements:
-            images = [placement.factory_overlay, placement.color_overlay, placement.depth_map]
-            if placement.ir_overlay is not None:
-                images.append(placement.ir_overlay)
+            images = [placement.factory_overlay, placement.color_overlay]
+            images += [] if placement.ir_overlay is None else [placement.ir_overlay]
+            images.append(placement.depth_map)
             used = f"{len(placement.captures)} captures, {placement.num_moving} left out as moving"
             report.picture(
                 side_by_side(images),
-                f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used}): before "
-                f"(factory cameras, first pose) and after: {_drawn(solved.solutions[name])}; depth minus scan, "
-                "blue -8 mm to red +8 mm; IR",
+                f"{name}, placement {placement.placement} (scan {placement.scan_frame}; {used})",
             )
 
 
-def _drawn(solved: SensorSolution) -> str:
+def _add_between(report: Report, solved: SolvedRig) -> None:
+    """How well the sensors agree with each other."""
+    report.table(
+        (
+            "between sensors, mm over a person",
+            "common scans",
+            "expected, solved together",
+            "expected, solved apart",
+            "moved by solving together",
+            "held out: mean",
+            "held out: largest (scan)",
+        ),
+        [
+            (
+                f"{pair.first} to {pair.second}",
+                pair.num_scans,
+                round(pair.predicted_mm, 2),
+                round(pair.separate_mm, 2),
+                round(pair.moved_mm, 2),
+                None if pair.mean_held_out_mm is None else round(pair.mean_held_out_mm, 2),
+                _largest(pair.held_out_mm),
+            )
+            for pair in solved.between
+        ]
+        or [("no two sensors saw the same scan: each was solved on its own", "", "", "", "", "", "")],
+    )
+
+
+def _largest(held_out_mm: dict[int, float]) -> str:
+    worst = max(held_out_mm, key=lambda scan: held_out_mm[scan], default=None)
+    return "" if worst is None else f"{held_out_mm[worst]:.2f} ({worst})"
+
+
+def _drawn(solved: SensorSolution, evidence: SensorEvidence) -> str:
     """What the overlays show."""
     if solved.color_is_factory:
-        return "the scan's outline (no corners: the target has no boards)"
-    return "corners with residuals drawn 20 times longer, and the scan's outline"
+        return "Blue: the scan's outline (no corners: the target has no boards)."
+    return (
+        f"Green: corners seen; yellow: their residuals, {evidence.arrow_scale} times longer (red: left out); blue: the "
+        "scan's outline."
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 2) + 0.0  # no -0
+
+
+def _fine(value: float | None) -> float | None:
+    return None if value is None else round(value, 3) + 0.0
 
 
 def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEvidence) -> None:
@@ -65,15 +123,37 @@ def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEv
         (f"{evidence.sensor}: placement", "colour rms px", "IR rms px", "depth rms mm")
         + (("held out mm along depth",) if sensor.color_is_factory else ("held out mm", "held out px")),
         [
-            (p.placement, p.color_rms_px, p.ir_rms_px, p.depth_rms_mm)
-            + ((p.held_out_depth_mm,) if sensor.color_is_factory else (p.held_out_target_mm, p.held_out_color_px))
+            (p.placement, _fine(p.color_rms_px), _fine(p.ir_rms_px), _short(p.depth_rms_mm))
+            + (
+                (_short(p.held_out_depth_mm),)
+                if sensor.color_is_factory
+                else (_short(p.held_out_target_mm), _fine(p.held_out_color_px))
+            )
             for p in sensor.placements
         ],
     )
+    spheres = [(p.placement, sphere) for p in sensor.placements for sphere in p.spheres]
+    if spheres:
+        report.table(
+            (f"{evidence.sensor}: placement", "sphere", "error mm", "radius mm: scan", "depth", "used", "why not"),
+            [
+                (
+                    number,
+                    sphere.sphere,
+                    _short(sphere.error_mm),
+                    _short(sphere.scan_radius_error_mm),
+                    _short(sphere.depth_radius_error_mm),
+                    sphere.used,
+                    sphere.reason,
+                )
+                for number, sphere in spheres
+            ],
+        )
     if sensor.color_is_factory:
         report.text(
             "The target has no markers: depth alone was observed. The colour camera and the transform from depth to "
-            "colour are the factory's, and the expected error does not hold theirs."
+            "colour are the factory's. What is expected in px is what the protocol expects of the factory: where "
+            "colour must lie on the scan, calibrate with a target that has boards."
         )
     for kind, residuals in evidence.residuals.items():
         if len(residuals):
@@ -81,9 +161,10 @@ def _add_residuals(report: Report, sensor: SensorCalibration, evidence: SensorEv
             report.chart(histogram(residuals.ravel(), _LABELS[kind]), caption)
     report.facts(
         {
-            "depth bias": f"{1e3 * sensor.depth_bias.offset_m:.2f} mm + {1e3 * sensor.depth_bias.slope:.3f} mm per m",
+            "depth bias": sensor.depth_bias.describe(),
             "expected over a person": f"{evidence.predicted_target_mm:.2f} mm"
-            + ("" if sensor.color_is_factory else f", {evidence.predicted_px:.3f} px"),
+            + f", {evidence.predicted_px:.3f} px"
+            + (" (the factory's colour)" if sensor.color_is_factory else ""),
         }
     )
 
@@ -105,33 +186,11 @@ def _add_uncertainty(report: Report, solved: SensorSolution) -> None:
             else f"{check.bootstrap_mm:.2f} / {check.jacobian_mm:.2f} mm = {check.ratio:.2f}",
         }
     )
-    report.chart(_volume_chart(solved), f"left: {seen}s observed (dots) and the volume's grid; right: expected error")
-
-
-def _volume_chart(solved: SensorSolution) -> Figure:
-    """Two views of the volume in the colour camera's axes: what was observed, and the expected target error."""
-    from matplotlib.figure import Figure
-
-    state = solved.solution.state
-    grid = state.T_color_scan.apply(solved.volume_scan)
-    observed = [placement.color.points_scan for placement in solved.problem.observations.placements]
-    if solved.color_is_factory:
-        observed = [points.anchors_scan for points in solved.solution.depth_points.values()]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(grid[:, 2], -grid[:, 1], "s", color="0.85", markersize=3)
-    for points_scan in observed:
-        if not len(points_scan):
-            continue
-        points = state.T_color_scan.apply(points_scan)
-        left.plot(points[:, 2], -points[:, 1], ".", markersize=3)
-    shown = right.scatter(grid[:, 2], -grid[:, 1], c=solved.target_map_mm, s=30, cmap="viridis")
-    figure.colorbar(shown, ax=right, label="expected target error, mm")
-    for axes in (left, right):
-        axes.set_xlabel("away from the camera, m")
-        axes.set_ylabel("up, m")
-        axes.set_aspect("equal")
-    return figure
+    report.chart(
+        volume_chart(solved),
+        f"A person's volume from the side and as the camera sees it: {seen}s observed (dots; grey: the volume), and "
+        "the error expected there",
+    )
 
 
 def _add_left_out(report: Report, evidence: SensorEvidence) -> None:
@@ -146,7 +205,7 @@ def _add_left_out(report: Report, evidence: SensorEvidence) -> None:
                 round(100 * item.num / item.num_seen, 1),
                 round(item.median, 2),
                 round(item.largest, 2),
-                "mm" if item.kind == "depth" else "px",
+                "px" if item.kind in ("color", "ir") else "mm",
                 " ".join(str(key) for key in item.corners[:8]),
             )
             for item in evidence.left_out

@@ -119,9 +119,11 @@ def _page(written: CameraFiles, calibration: Calibration | None) -> str:
     lines += [f"Not written: {failure}" for failure in written.failures]
     if calibration is not None:
         lines.append(
-            "No format holds the depth bias. Correct depth before use: z = (z_measured - offset) / (1 + slope)."
+            "No format holds the depth bias. Correct depth before use: z' = (z_measured - offset) / (1 + slope), then"
+            " z = z' - curve(z' s) / s, s = the length of the pixel's ray at z = 1; linear between knots, zero beyond."
         )
         for name, sensor in calibration.sensors.items():
             bias = sensor.depth_bias
             lines.append(f"  {name}: offset {bias.offset_m:+.6f} m, slope {bias.slope:+.6f}")
+            lines += [f"    curve at {at:.3f} m: {error:+.6f} m (± {sigma:.6f})" for at, error, sigma in bias.curve]
     return "\n".join([*lines, ""])

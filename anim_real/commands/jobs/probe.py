@@ -221,7 +221,7 @@ def _region(rig: RigSpec, reference_mm: NDArray[np.float32], solved: SensorCalib
     """(h, w) pixels whose depth lies in the rig's volume; all of them where nothing is calibrated."""
     if solved is None:
         return np.ones(reference_mm.shape, dtype=bool)
-    z = solved.depth_bias.correct(reference_mm * 1e-3)
+    z = solved.true_depth(reference_mm)
     points_depth = unproject(reference_mm, solved.depth.camera(), z)
     T_scan_depth = solved.T_color_scan.rigid().inverse() @ solved.T_color_depth.rigid()
     return rig.volume.contains(T_scan_depth.apply(points_depth), rig.scanner.up_vector)

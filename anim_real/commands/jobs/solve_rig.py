@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from anim_real import __version__
+from anim_real.calibrate.evidence import person_points
+from anim_real.calibrate.joint_evidence import Between
 from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.observe import PlacementImages
-from anim_real.calibrate.protocol import SegmentsSpec, load_protocol
+from anim_real.calibrate.protocol import load_protocol
 from anim_real.calibrate.report import SensorEvidence, sensor_evidence
-from anim_real.calibrate.sensor import SensorSolution, sensor_calibration
-from anim_real.calibration import Calibration, ClockMap, SensorCalibration
+from anim_real.calibrate.rig_solve import between_record, solve_together
+from anim_real.calibrate.sensor import FoundSensor, SensorSolution, sensor_calibration
+from anim_real.calibration import Calibration, ClockMap, GateVerdict
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.capture.recording.k4a_mkv import Recording, open_recording
-from anim_real.commands.jobs.take_clocks import led_clock
+from anim_real.commands.jobs.scan_captures import scan_captures
 from anim_real.commands.jobs.target_scans import BoardScans, ObjectScans, load_target_scans
 from anim_real.console import Console
-from anim_real.errors import ConfigError
+from anim_real.errors import ConfigError, DataError
 from anim_real.files import sha256_file
 from anim_real.resources import find
 from anim_real.rig import RigSpec, SensorSpec, load_rig
@@ -34,6 +37,7 @@ class SolvedRig:
     calibration: Calibration
     solutions: dict[str, SensorSolution]
     images: dict[str, dict[int, PlacementImages]]
+    between: tuple[Between, ...]
 
     def evidence(self) -> dict[str, SensorEvidence]:
         """Residuals and pictures of every sensor."""
@@ -47,11 +51,22 @@ def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: C
     take = load_take(folder)
     _check_take(take, rig)
     scans = load_target_scans(take.spec.target or rig.target, take, rig, protocol, console)
-    sensors: dict[str, SensorCalibration] = {}
-    solutions, images = {}, {}
-    for spec in rig.sensors:
-        prefix = f"{spec.id}: " if len(rig.sensors) > 1 else ""
-        sensors[spec.id], solutions[spec.id], images[spec.id] = _solve_one(take, rig, spec, scans, console, prefix)
+    observed, failures = _observe_all(take, rig, scans, console)
+    found = {key: item.found for key, item in observed.items()}
+    if len(found) > 1:
+        console.say(f"solving {', '.join(found)} together")
+    points = person_points(np.array(rig.volume.center), rig.scanner.up_vector)
+    solved = solve_together(found, scans.judge, points, is_rig=len(rig.sensors) > 1)
+    sensors = {
+        key: sensor_calibration(
+            item,
+            serial=observed[key].serial,
+            color_mode=observed[key].spec.color_mode,
+            depth_mode=observed[key].spec.depth_mode,
+            clock=observed[key].clock,
+        )
+        for key, item in solved.sensors.items()
+    }
     calibration = Calibration(
         rig=rig.name,
         rig_sha256=rig_sha256,
@@ -59,34 +74,65 @@ def solve_rig(folder: Path, rig_name: str, protocol_name: str | None, console: C
         protocol=protocol.name,
         take_id=take.spec.take_id,
         sensors=sensors,
-        gates=tuple(gate for solved in solutions.values() for gate in solved.gates),
+        between=tuple(between_record(pair) for pair in solved.between),
+        gates=(*failures, *solved.gates),
         inputs_sha256=_inputs(take, rig, [rig_path, protocol_path]),
         tool_version=__version__,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    return SolvedRig(calibration=calibration, solutions=solutions, images=images)
+    images = {key: item.images for key, item in observed.items()}
+    return SolvedRig(calibration=calibration, solutions=solved.sensors, images=images, between=solved.between)
 
 
-def _solve_one(
-    take: Take,
-    rig: RigSpec,
-    spec: SensorSpec,
-    scans: BoardScans | ObjectScans,
-    console: Console,
-    prefix: str,
-) -> tuple[SensorCalibration, SensorSolution, dict[int, PlacementImages]]:
-    """Clock, observations and solve of one sensor."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Observed:
+    """One sensor solved on its own, with what belongs to its record and its report."""
+
+    spec: SensorSpec
+    serial: str | None
+    clock: ClockMap
+    found: FoundSensor
+    images: dict[int, PlacementImages]
+
+
+def _observe_all(
+    take: Take, rig: RigSpec, scans: BoardScans | ObjectScans, console: Console
+) -> tuple[dict[str, _Observed], list[GateVerdict]]:
+    """Every sensor by id, and a failed gate for each that could not be solved while another could.
+
+    Raises:
+        DataError: no sensor could be solved; the first one's reason.
+    """
+    observed: dict[str, _Observed] = {}
+    errors: dict[str, DataError] = {}
+    for spec in rig.sensors:
+        try:
+            observed[spec.id] = _observe_one(take, rig, spec, scans, console)
+        except DataError as error:
+            errors[spec.id] = error
+            console.say(f"{spec.id}: not solved: {error}")
+    if not observed:
+        raise next(iter(errors.values()))
+    return observed, [
+        GateVerdict(name=f"{key}: solved", value=0.0, limit=1.0, unit="", passed=False, advice=str(error))
+        for key, error in errors.items()
+    ]
+
+
+def _observe_one(
+    take: Take, rig: RigSpec, spec: SensorSpec, scans: BoardScans | ObjectScans, console: Console
+) -> _Observed:
+    """Clock, observations and own solve of one sensor."""
     with open_recording(take.recording(spec.id)) as recording:
         _check_recording(recording, spec)
         factory = parse_calibration(recording.calibration_json, where=f"{recording.path}:calibration.json")
-        console.say(f"{spec.id}: reading the LED")
-        clock = led_clock(take, recording, rig, spec)
+        wanted = scan_captures(take, recording, rig, spec, scans.protocol.segments, console)
         check_radius = recording.info.check_radius
         color = factory.camera("color", spec.color_mode, check_radius=check_radius)
         placements: list[Placement] = []
         images: dict[int, PlacementImages] = {}
-        wanted = _captures_of_scans(recording, take, clock, scans.protocol.segments, scans)
-        for index, (scan_frame, captures) in enumerate(console.progress(wanted, f"{spec.id}: placements", len(wanted))):
+        pairs = console.progress(wanted.captures, f"{spec.id}: placements", len(wanted.captures))
+        for index, (scan_frame, captures) in enumerate(pairs):
             if not captures:
                 continue
             frames = [recording.capture(number) for number in captures]
@@ -105,26 +151,7 @@ def _solve_one(
     if remark is not None:
         console.say(f"{spec.id}: {remark}")
     console.say(f"{spec.id}: solving {len(placements)} placements with {observations.num_corners} corners")
-    solved = scans.solve(observations, np.array(rig.volume.center), prefix)
-    record = sensor_calibration(
-        solved, serial=serial, color_mode=spec.color_mode, depth_mode=spec.depth_mode, clock=clock
-    )
-    return record, solved, images
-
-
-def _captures_of_scans(
-    recording: Recording, take: Take, clock: ClockMap, segments: SegmentsSpec, scans: BoardScans | ObjectScans
-) -> list[tuple[int, list[int]]]:
-    """Per scan its frame index and the captures nearest in time within the window, in time order."""
-    stamps = recording.stamps()
-    on_scanner = clock.to_dst(stamps.time_us)
-    scan_time = dict(zip(take.scan_index.tolist(), take.scan_time_us.tolist(), strict=True))
-    answer = []
-    for frame in sorted(scans.meshes):
-        away = np.abs(on_scanner - scan_time[frame])
-        near = np.argsort(away)[: segments.max_captures]
-        answer.append((frame, sorted(int(stamps.index[k]) for k in near if away[k] <= segments.window_s * 1e6)))
-    return answer
+    return _Observed(spec=spec, serial=serial, clock=wanted.clock, found=scans.solve(observations), images=images)
 
 
 def _check_take(take: Take, rig: RigSpec) -> None:

@@ -125,6 +125,13 @@ def _continued(solved: SensorCalibration | None, times: Stamps) -> ClockMap:
         raise DataError("no calibration is given", where="clock", fix="Give --calibration")
     if solved.clock is None:
         raise DataError("the calibration has no clock map of this sensor", where="clock", fix="Calibrate with an LED")
+    if solved.clock.method == "stillness":
+        sigma_ms = 1e-3 * (solved.clock.offset_sigma_us or 0.0)
+        raise DataError(
+            f"the calibration's clock map was told by stillness, to ±{sigma_ms:.0f} ms: too coarse to continue",
+            where="clock",
+            fix="Calibrate with an LED, or record one in this take",
+        )
     return take_clock(solved.clock, times)
 
 

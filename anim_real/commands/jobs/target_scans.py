@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anim_real.calibrate.boards import corner_positions
 from anim_real.calibrate.detect import CornerDetector, grey_of_ir, mean_image, polarity_remark
 from anim_real.calibrate.geometry_observe import observe_geometry
-from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
-from anim_real.calibrate.observations import Placement, SensorObservations
+from anim_real.calibrate.geometry_sensor import find_geometry_sensor, judge_geometry_sensor
+from anim_real.calibrate.observations import Placement, ScanSpheres, SensorObservations
 from anim_real.calibrate.observe import PlacementImages, observe_placement
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec
 from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
 from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
-from anim_real.calibrate.sensor import SensorSolution, solve_sensor
+from anim_real.calibrate.sensor import FoundSensor, SensorSolution, find_sensor, judge_sensor
+from anim_real.calibrate.sphere_evidence import radius_remark
+from anim_real.calibrate.sphere_observe import find_scan_spheres, share_spheres
+from anim_real.calibrate.state import State
 from anim_real.calibrate.targets import load_target
 from anim_real.capture.scanner import load_scan
 from anim_real.console import Console
-from anim_real.errors import ConfigError, DataError
+from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.mesh import Mesh
 from anim_real.rig import RigSpec
@@ -49,6 +51,7 @@ class BoardScans:
         self.name = self.target.name
         self.protocol = protocol
         self.up = rig.scanner.up_vector
+        self.floor_center = np.array(rig.volume.center)
         self.detector = CornerDetector(self.target)
         self.meshes: dict[int, Mesh] = {}
         self.corners: dict[int, ScanCorners] = {}
@@ -64,14 +67,17 @@ class BoardScans:
             *corner_positions(self.target),
         )
         self.scatter_m = shared.rms_m
+        spheres: dict[int, ScanSpheres] = {}
         for frame, cloud in shared.clouds.items():
             self.corners[frame] = replace(self.corners[frame], points=cloud.points)
+            spheres[frame] = find_scan_spheres(self.meshes[frame], self.target, cloud.ids, cloud.points)
+        self.spheres = share_spheres(spheres, shared.clouds, self.target)
 
     def observe(
         self, index: int, scan_frame: int, frames: list[RgbdFrame], color: Camera
     ) -> tuple[Placement, PlacementImages]:
         """Observe a placement in the captures around its scan; ``color`` is the factory's camera."""
-        return observe_placement(
+        placement, images = observe_placement(
             index,
             scan_frame,
             self.meshes[scan_frame],
@@ -82,32 +88,32 @@ class BoardScans:
             scan_corners=self.corners[scan_frame],
             max_motion_px=self.protocol.segments.max_motion_px * color.width / COLOR_REFERENCE_WIDTH_PX,
         )
+        return replace(placement, scan_spheres=self.spheres[scan_frame]), images
 
-    def solve(self, observations: SensorObservations, floor_center: NDArray[np.float64], prefix: str) -> SensorSolution:
+    def solve(self, observations: SensorObservations) -> FoundSensor:
         """Solve a sensor by its corners and depth."""
-        return solve_sensor(
-            observations, self.target, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
-        )
+        return find_sensor(observations, self.target, self.protocol, floor_center=self.floor_center, up=self.up)
+
+    def judge(self, found: FoundSensor, prefix: str, rest: Mapping[int, State] | None = None) -> SensorSolution:
+        """Evidence and verdicts; ``rest`` are the states solved without each placement, where known already."""
+        return judge_sensor(found, floor_center=self.floor_center, up=self.up, gate_prefix=prefix, rest=rest)
 
     def remark(self, images: Mapping[int, PlacementImages]) -> str | None:
-        """What a person should know of how the boards were seen."""
-        return polarity_remark(self.target, [shown.inverted for shown in images.values()])
+        """What a person should know of how the boards were seen, and of the spheres' size."""
+        polarity = polarity_remark(self.target, [shown.inverted for shown in images.values()])
+        said = [remark for remark in (polarity, radius_remark(self.spheres)) if remark is not None]
+        return "; ".join(said) or None
 
 
 class ObjectScans:
     """Scans of an object without markers, each of which is the object's shape at its placement."""
 
     def __init__(self, name: str, take: Take, rig: RigSpec, protocol: ProtocolSpec, console: Console) -> None:
-        target, path = load_geometry_target(name)
-        if target.mesh is not None:
-            raise ConfigError(
-                f"names the mesh {target.mesh!r}, but every placement's own scan is the object's shape here",
-                where=path,
-                fix="Leave out mesh",
-            )
+        target, _ = load_geometry_target(name)
         self.name = target.name
         self.protocol = protocol
         self.up = rig.scanner.up_vector
+        self.floor_center = np.array(rig.volume.center)
         self.meshes: dict[int, Mesh] = {
             frame: load_scan(path, rig.scanner)
             for frame, path in console.progress(sorted(take.scan_paths.items()), "scans", len(take.scan_paths))
@@ -122,11 +128,13 @@ class ObjectScans:
         still = [deep[k][0] for k in kept]
         return placement, _images(still, len(deep) - len(still), color)
 
-    def solve(self, observations: SensorObservations, floor_center: NDArray[np.float64], prefix: str) -> SensorSolution:
+    def solve(self, observations: SensorObservations) -> FoundSensor:
         """Solve a sensor by its depth alone."""
-        return solve_geometry_sensor(
-            observations, self.protocol, floor_center=floor_center, up=self.up, gate_prefix=prefix
-        )
+        return find_geometry_sensor(observations, self.protocol)
+
+    def judge(self, found: FoundSensor, prefix: str, rest: Mapping[int, State] | None = None) -> SensorSolution:
+        """Evidence and verdicts; ``rest`` are the states solved without each placement, where known already."""
+        return judge_geometry_sensor(found, floor_center=self.floor_center, up=self.up, gate_prefix=prefix, rest=rest)
 
     def remark(self, images: Mapping[int, PlacementImages]) -> str | None:
         """Nothing: there are no boards."""
