@@ -25,14 +25,14 @@ from calibration_world import World, WorldErrors, make_world
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from anim_real.calibrate.depth_bias import RayImage
+from anim_real.calibrate.boards.rigid_shape import weighted_alignment
 from anim_real.calibrate.observations import CornerPairs
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec, load_protocol
-from anim_real.calibrate.rigid_shape import weighted_alignment
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import PARAMETER_NAMES, State
+from anim_real.calibrate.solve.depth_bias import RayImage
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import PARAMETER_NAMES, State
 from anim_real.calibration import load_calibration
 from anim_real.capture.recording.k4a_mkv import open_recording
 from anim_real.commands import calibrate, simulate

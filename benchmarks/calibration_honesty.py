@@ -19,10 +19,10 @@ from anim_real.calibrate.evidence import (
     predicted_target_mm,
     target_jacobian,
 )
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.sensor import recorded_bias
-from anim_real.calibrate.solver import Solution
-from anim_real.calibrate.state import BIAS, CENTER, CURVE, DELTA, DEPTH_LENS, FOCAL, NUM_SHARED, POSE, State
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution
+from anim_real.calibrate.solve.state import BIAS, CENTER, CURVE, DELTA, DEPTH_LENS, FOCAL, NUM_SHARED, POSE, State
 from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]

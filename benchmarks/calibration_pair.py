@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from anim_real.calibrate.evidence import TARGET_PARAMETERS, predicted_target_mm, target_jacobian
-from anim_real.calibrate.joint import solve_joint
-from anim_real.calibrate.joint_evidence import between_jacobian, predicted_between_mm
-from anim_real.calibrate.joint_layout import Member
-from anim_real.calibrate.solver import Solution
-from anim_real.calibrate.state import NUM_SHARED, POSE
+from anim_real.calibrate.joint.evidence import between_jacobian, predicted_between_mm
+from anim_real.calibrate.joint.layout import Member
+from anim_real.calibrate.joint.solve import solve_joint
+from anim_real.calibrate.solve.solver import Solution
+from anim_real.calibrate.solve.state import NUM_SHARED, POSE
 from calibration import solve_world
 
 Array = NDArray[np.float64]

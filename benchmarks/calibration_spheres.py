@@ -19,16 +19,16 @@ from calibration_world import World, WorldErrors, make_world, volume_points
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from anim_real.calibrate.depth_bias import DepthPoints, RayImage
 from anim_real.calibrate.evidence import predicted_target_mm, target_jacobian
 from anim_real.calibrate.observations import Placement, ScanSpheres
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import load_protocol
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.sphere_fits import meet_sphere
-from anim_real.calibrate.sphere_observe import fit_scan_spheres, observe_spheres, share_spheres
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import DEPTH_LENS, NUM_SHARED, POSE
+from anim_real.calibrate.solve.depth_bias import DepthPoints, RayImage
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import DEPTH_LENS, NUM_SHARED, POSE
+from anim_real.calibrate.spheres.fits import meet_sphere
+from anim_real.calibrate.spheres.observe import fit_scan_spheres, observe_spheres, share_spheres
 from anim_real.geometry.frames import Rigid
 
 Array = NDArray[np.float64]

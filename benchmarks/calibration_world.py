@@ -15,14 +15,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Target, corner_positions
-from anim_real.calibrate.depth_bias import DepthPoints
+from anim_real.calibrate.boards.rigid_shape import CornerCloud, share_shape
+from anim_real.calibrate.boards.target import Target, corner_positions
+from anim_real.calibrate.boards.targets import load_target, target_mesh
 from anim_real.calibrate.evidence import person_points
-from anim_real.calibrate.intrinsics import rays_by_lens
 from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface, SensorObservations
-from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
-from anim_real.calibrate.state import State
-from anim_real.calibrate.targets import load_target, target_mesh
+from anim_real.calibrate.solve.depth_bias import DepthPoints
+from anim_real.calibrate.solve.intrinsics import rays_by_lens
+from anim_real.calibrate.solve.state import State
 from anim_real.calibration import DepthBias
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.geometry.cameras import Camera

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Target, opencv_board
-from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.target_texture import draw_pattern
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.detect import CornerDetector
+from anim_real.calibrate.boards.patterns import side_pattern
+from anim_real.calibrate.boards.target import Target, opencv_board
+from anim_real.calibrate.boards.target_texture import draw_pattern
+from anim_real.calibrate.boards.targets import load_target
 from anim_real.target import BoardSpec
 
 Array = NDArray[np.float64]

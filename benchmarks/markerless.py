@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from markerless_coverage import coverage_trials, summarize_coverage
 from markerless_symmetry import RIGHT_DEG, RIGHT_MM, symmetric_trials
 
-from anim_real.calibrate.geometry_solve import geometry_protocol
-from anim_real.calibrate.geometry_start import find_geometry_start
-from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.markerless.solve import geometry_protocol
+from anim_real.calibrate.markerless.start import find_geometry_start
 from anim_real.calibrate.protocol import load_protocol
-from anim_real.calibrate.solver import solve
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import solve
 from anim_real.errors import RefusedError
 from anim_real.mesh import load_mesh
 from tests.calibrate.geometry_world import lumpy_object, make_world

@@ -22,12 +22,12 @@ from anim_real.calibrate.evidence import (
     predicted_target_mm,
     target_jacobian,
 )
-from anim_real.calibrate.geometry_gates import judge_geometry
-from anim_real.calibrate.geometry_solve import geometry_protocol
-from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.markerless.gates import judge_geometry
+from anim_real.calibrate.markerless.solve import geometry_protocol
 from anim_real.calibrate.protocol import load_protocol
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.state import CENTER, FOCAL, POSE, State
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.state import CENTER, FOCAL, POSE, State
 from anim_real.geometry.frames import Rigid
 from tests.calibrate.geometry_world import REAL_ERRORS, GeometryWorld, lumpy_object, make_world
 

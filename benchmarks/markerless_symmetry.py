@@ -15,7 +15,7 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.geometry_start import find_geometry_start
+from anim_real.calibrate.markerless.start import find_geometry_start
 from anim_real.errors import RefusedError
 from tests.calibrate.geometry_world import make_world
 

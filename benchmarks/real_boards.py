@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.board_intrinsics import solve_intrinsics
-from anim_real.calibrate.board_rig import compare_pose, solve_rig_poses
-from anim_real.calibrate.board_solve import pose_board
-from anim_real.calibrate.board_views import BoardView, board_views
-from anim_real.calibrate.boards import Target, make_target
-from anim_real.calibrate.detect import CornerDetector, Corners, grey_of_ir, polarity_remark
-from anim_real.calibrate.ray_field import ray_difference
+from anim_real.calibrate.boards.detect import CornerDetector, Corners, grey_of_ir, polarity_remark
+from anim_real.calibrate.boards.target import Target, make_target
+from anim_real.calibrate.lenses.intrinsics import solve_intrinsics
+from anim_real.calibrate.lenses.ray_field import ray_difference
+from anim_real.calibrate.lenses.rig import compare_pose, solve_rig_poses
+from anim_real.calibrate.lenses.solve import pose_board
+from anim_real.calibrate.lenses.views import BoardView, board_views
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.errors import AnimRealError
 from anim_real.geometry.cameras import Camera

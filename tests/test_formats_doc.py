@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.targets import load_target
 from anim_real.calibration import Calibration, load_calibration
 from anim_real.capture.recorder.record_log import RecordLog
 from anim_real.interchange.camera_list import CameraList, load_cameras

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.equations import reduced_equations
 from anim_real.calibrate.evidence import target_jacobian
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import Solution
-from anim_real.calibrate.state import DELTA, DEPTH_LENS, NUM_SHARED, POSE
+from anim_real.calibrate.solve.equations import reduced_equations
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution
+from anim_real.calibrate.solve.state import DELTA, DEPTH_LENS, NUM_SHARED, POSE
 
 Array = NDArray[np.float64]
 _NUM_DRAWS = 400

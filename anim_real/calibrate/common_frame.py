@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.intrinsics import project_with_jacobian
 from anim_real.calibrate.observations import CornerPairs, SensorObservations
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX
-from anim_real.calibrate.start import perspective
+from anim_real.calibrate.solve.intrinsics import project_with_jacobian
+from anim_real.calibrate.solve.start import perspective
 from anim_real.errors import RefusedError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import Solution
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution
 
 Array = NDArray[np.float64]
 NEAR_M = 0.35  # a point of the volume counts as covered with an observed corner this near: half the target's height

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.depth_curve import waves
-from anim_real.calibrate.intrinsics import project_with_jacobian
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.state import (
+from anim_real.calibrate.solve.depth_curve import waves
+from anim_real.calibrate.solve.intrinsics import project_with_jacobian
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.state import (
     BIAS,
     CENTER,
     CURVE,

@@ -9,9 +9,9 @@ import numpy as np
 from anim_real.calibrate.bootstrap import BootstrapCheck
 from anim_real.calibrate.coverage import Coverage
 from anim_real.calibrate.evidence import HeldOut
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, DEPTH_REFERENCE_WIDTH_PX, ProtocolSpec
-from anim_real.calibrate.solver import Solution
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution
 from anim_real.calibration import GateVerdict
 
 _FAR = 5.0  # times the largest mean residual that passes: such a corner is wrong whatever the others do

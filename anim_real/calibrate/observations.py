@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.sphere_fits import RangeFit
+from anim_real.calibrate.spheres.fits import RangeFit
 from anim_real.errors import DataError
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid

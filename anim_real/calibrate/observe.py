@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Target
-from anim_real.calibrate.detect import CornerDetector, Corners, grey_of_ir, mean_image
+from anim_real.calibrate.boards.detect import CornerDetector, Corners, grey_of_ir, mean_image
+from anim_real.calibrate.boards.scan_corners import ScanCorners, find_scan_corners
+from anim_real.calibrate.boards.scan_views import TexturedScan
+from anim_real.calibrate.boards.target import Target
 from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface
-from anim_real.calibrate.scan_corners import ScanCorners, find_scan_corners
-from anim_real.calibrate.scan_views import TexturedScan
 from anim_real.errors import DataError
 from anim_real.mesh import Mesh
 from anim_real.take import RgbdFrame

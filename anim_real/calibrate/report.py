@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.depth_bias import associate
 from anim_real.calibrate.observations import Placement
 from anim_real.calibrate.observe import PlacementImages
 from anim_real.calibrate.overlays import arrow_scale, corner_picture, depth_picture, outline_pixels
-from anim_real.calibrate.residuals import Block, Kind
 from anim_real.calibrate.sensor import SensorSolution
-from anim_real.calibrate.sphere_evidence import sphere_errors_m
-from anim_real.calibrate.state import NUM_SHARED, State
+from anim_real.calibrate.solve.depth_bias import associate
+from anim_real.calibrate.solve.residuals import Block, Kind
+from anim_real.calibrate.solve.state import NUM_SHARED, State
+from anim_real.calibrate.spheres.evidence import sphere_errors_m
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Target, corner_positions
-from anim_real.calibrate.scan_corners import align_points
+from anim_real.calibrate.boards.scan_corners import align_points
+from anim_real.calibrate.boards.target import Target, corner_positions
 from anim_real.errors import RefusedError
 
 Array = NDArray[np.float64]

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.boards import Target
+from anim_real.calibrate.boards.target import Target
 from anim_real.calibrate.bootstrap import BootstrapCheck, bootstrap_check
 from anim_real.calibrate.common_frame import check_common_frame
 from anim_real.calibrate.coverage import Coverage, coverage
-from anim_real.calibrate.depth_bias import DepthPoints
-from anim_real.calibrate.depth_curve import knots
 from anim_real.calibrate.evidence import (
     HeldOut,
     leave_one_out,
@@ -24,14 +22,16 @@ from anim_real.calibrate.evidence import (
 )
 from anim_real.calibrate.gates import judge, protocol_advice
 from anim_real.calibrate.observations import SensorObservations
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec
 from anim_real.calibrate.sanity import check_scan_scale
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.sphere_evidence import sphere_record
-from anim_real.calibrate.sphere_observe import observe_spheres
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import CURVE, POSE, State
+from anim_real.calibrate.solve.depth_bias import DepthPoints
+from anim_real.calibrate.solve.depth_curve import knots
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import CURVE, POSE, State
+from anim_real.calibrate.spheres.evidence import sphere_record
+from anim_real.calibrate.spheres.observe import observe_spheres
 from anim_real.calibration import (
     CameraModel,
     ClockMap,

@@ -17,7 +17,7 @@ from anim_real.errors import ConfigError, DataError, RefusedError
 from anim_real.files import refuse_existing, write_json
 
 if TYPE_CHECKING:
-    from anim_real.calibrate.boards import Target
+    from anim_real.calibrate.boards.target import Target
     from anim_real.commands.jobs.board_images import BoardImages
     from anim_real.commands.jobs.intrinsics_page import SolvedIntrinsics
     from anim_real.geometry.cameras import Camera
@@ -56,7 +56,7 @@ class Arguments:
 
 def run(arguments: Arguments, console: Console) -> Result:
     """Solve every stream; one that is refused is a failure, all of them refused is exit 4."""
-    from anim_real.calibrate.targets import load_target
+    from anim_real.calibrate.boards.targets import load_target
     from anim_real.commands.jobs.board_images import board_images
 
     for path, endings in ((arguments.output, (".json",)), (arguments.yaml, (".yml", ".yaml")),
@@ -107,10 +107,10 @@ def _solve(
     images: BoardImages, target: Target, factory: Camera | None, arguments: Arguments, console: Console
 ) -> SolvedIntrinsics:
     """Detect, solve and compare one stream."""
-    from anim_real.calibrate.board_intrinsics import solve_intrinsics
-    from anim_real.calibrate.board_views import board_views
-    from anim_real.calibrate.detect import CornerDetector, polarity_remark
-    from anim_real.calibrate.ray_field import ray_difference
+    from anim_real.calibrate.boards.detect import CornerDetector, polarity_remark
+    from anim_real.calibrate.lenses.intrinsics import solve_intrinsics
+    from anim_real.calibrate.lenses.ray_field import ray_difference
+    from anim_real.calibrate.lenses.views import board_views
     from anim_real.commands.jobs.intrinsics_page import SolvedIntrinsics
 
     detector = CornerDetector(target)

@@ -93,10 +93,10 @@ def _export_cameras(arguments: Arguments) -> Result:
 
 def _export_target(arguments: Arguments) -> Result:
     """Write the target's printable faces, mesh, solid, corner positions (target frame, metres) and assembly page."""
-    from anim_real.calibrate.boards import corner_positions
-    from anim_real.calibrate.printing import write_printables
-    from anim_real.calibrate.solid import target_stl
-    from anim_real.calibrate.targets import load_target, target_mesh
+    from anim_real.calibrate.boards.printing import write_printables
+    from anim_real.calibrate.boards.solid import target_stl
+    from anim_real.calibrate.boards.target import corner_positions
+    from anim_real.calibrate.boards.targets import load_target, target_mesh
     from anim_real.commands.jobs.target_page import assembly_page
     from anim_real.mesh import save_mesh
     from anim_real.resources import find

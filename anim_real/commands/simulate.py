@@ -62,7 +62,7 @@ class Arguments:
 
 def run(arguments: Arguments, console: Console) -> Result:
     """Set up the studio, record every take, publish the folder when all is done."""
-    from anim_real.calibrate.targets import load_target, target_mesh
+    from anim_real.calibrate.boards.targets import load_target, target_mesh
     from anim_real.capture.k4a_calibration import parse_calibration
     from anim_real.files import atomic_folder, refuse_existing, require_file
     from anim_real.rig import load_rig

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from anim_real.calibrate.boards import Target, corner_positions
+from anim_real.calibrate.boards.target import Target, corner_positions
+from anim_real.calibrate.boards.targets import load_target, target_mesh
 from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface, SensorObservations
 from anim_real.calibrate.protocol import ProtocolSpec, load_protocol
-from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.geometry.cameras import Camera
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh

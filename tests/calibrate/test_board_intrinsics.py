@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.board_intrinsics import solve_intrinsics
-from anim_real.calibrate.board_rig import compare_pose, solve_rig_poses
-from anim_real.calibrate.board_views import BoardView, choose_spread, coverage
-from anim_real.calibrate.ray_field import ray_difference
+from anim_real.calibrate.lenses.intrinsics import solve_intrinsics
+from anim_real.calibrate.lenses.ray_field import ray_difference
+from anim_real.calibrate.lenses.rig import compare_pose, solve_rig_poses
+from anim_real.calibrate.lenses.views import BoardView, choose_spread, coverage
 from anim_real.errors import DataError, RefusedError
 from anim_real.geometry.cameras import Camera
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.calibrate.constellations import Constellation, matched_poses
+from anim_real.calibrate.spheres.constellations import Constellation, matched_poses
 from anim_real.geometry.frames import Rigid
 
 POSE = Rigid.from_rotvec("b", "a", [0.3, -1.2, 0.5], [0.4, -0.2, 1.9])

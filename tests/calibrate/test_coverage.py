@@ -9,9 +9,9 @@ import numpy as np
 from anim_real.calibrate.bootstrap import BootstrapCheck, bootstrap_check
 from anim_real.calibrate.coverage import coverage
 from anim_real.calibrate.observations import CornerPairs, SensorObservations
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import solve
-from anim_real.calibrate.start import start_states
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import solve
+from anim_real.calibrate.solve.start import start_states
 from anim_real.geometry.frames import Rigid
 
 from .synthetic import FAST, Errors, make_studio, person_grid

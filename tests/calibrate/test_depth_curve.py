@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.calibrate.depth_curve import NUM_WAVES, knots, wave_sigma_m, waves
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.sensor import recorded_bias
-from anim_real.calibrate.solver import solve
-from anim_real.calibrate.start import start_states
+from anim_real.calibrate.solve.depth_curve import NUM_WAVES, knots, wave_sigma_m, waves
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import solve
+from anim_real.calibrate.solve.start import start_states
 from anim_real.calibration import DepthBias
 
 from .synthetic import FAST, Errors, make_studio

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.banners import banner_cells
-from anim_real.calibrate.boards import Target, corner_positions, make_target
-from anim_real.calibrate.detect import CornerDetector, polarity_remark
-from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.refine import refine_corners
-from anim_real.calibrate.target_texture import draw_pattern
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.banners import banner_cells
+from anim_real.calibrate.boards.detect import CornerDetector, polarity_remark
+from anim_real.calibrate.boards.patterns import side_pattern
+from anim_real.calibrate.boards.refine import refine_corners
+from anim_real.calibrate.boards.target import Target, corner_positions, make_target
+from anim_real.calibrate.boards.target_texture import draw_pattern
+from anim_real.calibrate.boards.targets import load_target
 from anim_real.target import TargetSpec
 
 CHARUCO = {"columns": 7, "rows": 8, "square_m": 0.05, "marker_m": 0.036, "first_marker": 0}

@@ -9,14 +9,14 @@ import trimesh
 
 from anim_real.calibrate.bootstrap import bootstrap_check
 from anim_real.calibrate.evidence import predicted_color_px, predicted_target_mm
-from anim_real.calibrate.geometry_gates import held_out_depth_mm, judge_geometry
-from anim_real.calibrate.geometry_sensor import solve_geometry_sensor
-from anim_real.calibrate.geometry_solve import geometry_protocol
-from anim_real.calibrate.problem import Problem
+from anim_real.calibrate.markerless.gates import held_out_depth_mm, judge_geometry
+from anim_real.calibrate.markerless.sensor import solve_geometry_sensor
+from anim_real.calibrate.markerless.solve import geometry_protocol
 from anim_real.calibrate.protocol import load_protocol
 from anim_real.calibrate.sensor import sensor_calibration
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.state import CENTER, DELTA, FOCAL, POSE, State
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.state import CENTER, DELTA, FOCAL, POSE, State
 from anim_real.calibration import GateVerdict
 from anim_real.errors import RefusedError
 from tests.calibrate.geometry_world import DEPTH, SMALL, GeometryWorld, lumpy_object, make_world

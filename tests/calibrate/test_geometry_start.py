@@ -7,13 +7,13 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.geometry_clouds import object_views
-from anim_real.calibrate.geometry_fit import Fitter
-from anim_real.calibrate.geometry_hypotheses import aligned, spread_rotations
-from anim_real.calibrate.geometry_observe import observe_geometry
-from anim_real.calibrate.geometry_solve import solve_geometry
-from anim_real.calibrate.geometry_start import find_geometry_start
-from anim_real.calibrate.geometry_views import Views
+from anim_real.calibrate.markerless.clouds import object_views
+from anim_real.calibrate.markerless.fit import Fitter
+from anim_real.calibrate.markerless.hypotheses import aligned, spread_rotations
+from anim_real.calibrate.markerless.observe import observe_geometry
+from anim_real.calibrate.markerless.solve import solve_geometry
+from anim_real.calibrate.markerless.start import find_geometry_start
+from anim_real.calibrate.markerless.views import Views
 from anim_real.calibrate.observations import ScanSurface, SensorObservations
 from anim_real.calibrate.protocol import load_protocol
 from anim_real.errors import DataError, RefusedError

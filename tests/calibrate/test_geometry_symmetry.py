@@ -7,9 +7,9 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from anim_real.calibrate.geometry_clouds import scanned_object
-from anim_real.calibrate.geometry_start import find_geometry_start
-from anim_real.calibrate.geometry_symmetry import self_turns
+from anim_real.calibrate.markerless.clouds import scanned_object
+from anim_real.calibrate.markerless.start import find_geometry_start
+from anim_real.calibrate.markerless.symmetry import self_turns
 from anim_real.calibrate.observations import ScanSurface
 from anim_real.errors import RefusedError
 from anim_real.geometry.frames import Rigid

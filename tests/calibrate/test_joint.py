@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anim_real.calibrate.joint import JointSolution, solve_joint
-from anim_real.calibrate.joint_evidence import between_sensors, leave_one_scan_out, predicted_between_mm
-from anim_real.calibrate.joint_layout import Member, groups_of
+from anim_real.calibrate.joint.evidence import between_sensors, leave_one_scan_out, predicted_between_mm
+from anim_real.calibrate.joint.layout import Member, groups_of
+from anim_real.calibrate.joint.rig import solve_together
+from anim_real.calibrate.joint.solve import JointSolution, solve_joint
 from anim_real.calibrate.observations import CornerPairs, Placement, ScanSurface, SensorObservations
-from anim_real.calibrate.problem import Problem
 from anim_real.calibrate.protocol import ProtocolSpec
-from anim_real.calibrate.residuals import wobbled
-from anim_real.calibrate.rig_solve import solve_together
 from anim_real.calibrate.sensor import FoundSensor, SensorSolution, judge_sensor
-from anim_real.calibrate.solver import Solution, solve
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import NUM_LOCAL, NUM_SHARED, WOBBLE, State, local_slice
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.residuals import wobbled
+from anim_real.calibrate.solve.solver import Solution, solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import NUM_LOCAL, NUM_SHARED, WOBBLE, State, local_slice
 from anim_real.geometry.frames import Rigid
 
 from .synthetic import FAST, Errors, Studio, make_studio, person_grid, spread_poses

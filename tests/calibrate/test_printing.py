@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.patterns import rectangles, side_pattern
-from anim_real.calibrate.printing import side_svg, write_printables
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.detect import CornerDetector
+from anim_real.calibrate.boards.patterns import rectangles, side_pattern
+from anim_real.calibrate.boards.printing import side_svg, write_printables
+from anim_real.calibrate.boards.targets import load_target
 
 
 def test_rectangles_drawn_at_2_px_per_mm_show_all_corners_at_their_places():

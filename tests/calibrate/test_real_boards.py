@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.board_rig import compare_pose, solve_rig_poses
-from anim_real.calibrate.board_solve import pose_board
-from anim_real.calibrate.board_views import board_views
-from anim_real.calibrate.boards import make_target
-from anim_real.calibrate.detect import CornerDetector, grey_of_ir, polarity_remark
+from anim_real.calibrate.boards.detect import CornerDetector, grey_of_ir, polarity_remark
+from anim_real.calibrate.boards.target import make_target
+from anim_real.calibrate.lenses.rig import compare_pose, solve_rig_poses
+from anim_real.calibrate.lenses.solve import pose_board
+from anim_real.calibrate.lenses.views import board_views
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.geometry.cameras import Camera
 from anim_real.target import TargetSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.state import NUM_SHARED, State
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.state import NUM_SHARED, State
 
 from .synthetic import FAST, Errors, make_studio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
+from anim_real.calibrate.boards.rigid_shape import CornerCloud, share_shape
 from anim_real.errors import DataError
 from anim_real.geometry.frames import Rigid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.calibrate.saddle import fit_saddles
+from anim_real.calibrate.boards.saddle import fit_saddles
 
 SIZE, FINE = 41, 16
 

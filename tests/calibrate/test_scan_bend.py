@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anim_real.calibrate.depth_bias import DepthPoints
-from anim_real.calibrate.equations import normal_equations
 from anim_real.calibrate.observations import SensorObservations
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.residuals import Kind
-from anim_real.calibrate.scan_bend import bend_correlation, bend_precision
-from anim_real.calibrate.scan_strain import strain_pull, strain_sigma, with_strain
 from anim_real.calibrate.sensor import solve_sensor
-from anim_real.calibrate.solver import covariance_of, solve
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import NUM_SHARED
+from anim_real.calibrate.solve.depth_bias import DepthPoints
+from anim_real.calibrate.solve.equations import normal_equations
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.residuals import Kind
+from anim_real.calibrate.solve.scan_bend import bend_correlation, bend_precision
+from anim_real.calibrate.solve.scan_strain import strain_pull, strain_sigma, with_strain
+from anim_real.calibrate.solve.solver import covariance_of, solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import NUM_SHARED
 
 from .synthetic import FAST, Errors, make_studio, moved_scans
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import corner_positions
-from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.scan_corners import align_points, find_scan_corners
-from anim_real.calibrate.scan_views import TexturedScan
-from anim_real.calibrate.targets import load_target, target_mesh
+from anim_real.calibrate.boards.detect import CornerDetector
+from anim_real.calibrate.boards.scan_corners import align_points, find_scan_corners
+from anim_real.calibrate.boards.scan_views import TexturedScan
+from anim_real.calibrate.boards.target import corner_positions
+from anim_real.calibrate.boards.targets import load_target, target_mesh
 from anim_real.errors import DataError
 from anim_real.geometry.frames import Rigid
 

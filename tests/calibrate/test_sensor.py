@@ -10,7 +10,7 @@ import pytest
 from anim_real.calibrate.observations import CornerPairs
 from anim_real.calibrate.protocol import ProtocolSpec
 from anim_real.calibrate.sensor import SensorSolution, sensor_calibration, solve_sensor
-from anim_real.calibrate.start import start_states
+from anim_real.calibrate.solve.start import start_states
 from anim_real.errors import DataError, RefusedError
 from anim_real.geometry.frames import Rigid
 

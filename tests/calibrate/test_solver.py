@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.solver import solve
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import NUM_LOCAL, NUM_SHARED
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import NUM_LOCAL, NUM_SHARED
 
 from .synthetic import FAST, REALISTIC, Errors, make_studio
 

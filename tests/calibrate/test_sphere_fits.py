@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from anim_real.calibrate.sphere_fits import RangeFit, fit_range_sphere, fit_surface_sphere
+from anim_real.calibrate.spheres.fits import RangeFit, fit_range_sphere, fit_surface_sphere
 
 FOCAL, RADIUS = 504.0, 0.07
 CENTER = np.array([0.21, -0.33, 2.03])

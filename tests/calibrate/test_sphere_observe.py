@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import Target, make_target
-from anim_real.calibrate.depth_bias import RayImage
-from anim_real.calibrate.intrinsics import rays_by_lens
+from anim_real.calibrate.boards.rigid_shape import CornerCloud
+from anim_real.calibrate.boards.target import Target, make_target
 from anim_real.calibrate.observations import CornerPairs, ScanSpheres, SpherePairs
-from anim_real.calibrate.problem import Problem
-from anim_real.calibrate.rigid_shape import CornerCloud
 from anim_real.calibrate.sensor import sensor_calibration, solve_sensor
-from anim_real.calibrate.solver import solve
-from anim_real.calibrate.sphere_evidence import radius_remark, sphere_errors_m, sphere_record
-from anim_real.calibrate.sphere_fits import fit_range_sphere, meet_sphere
-from anim_real.calibrate.sphere_observe import find_scan_spheres, observe_spheres, share_spheres
-from anim_real.calibrate.sphere_residuals import sphere_block
-from anim_real.calibrate.start import start_states
-from anim_real.calibrate.state import NUM_SHARED, State
+from anim_real.calibrate.solve.depth_bias import RayImage
+from anim_real.calibrate.solve.intrinsics import rays_by_lens
+from anim_real.calibrate.solve.problem import Problem
+from anim_real.calibrate.solve.solver import solve
+from anim_real.calibrate.solve.start import start_states
+from anim_real.calibrate.solve.state import NUM_SHARED, State
+from anim_real.calibrate.spheres.evidence import radius_remark, sphere_errors_m, sphere_record
+from anim_real.calibrate.spheres.fits import fit_range_sphere, meet_sphere
+from anim_real.calibrate.spheres.observe import find_scan_spheres, observe_spheres, share_spheres
+from anim_real.calibrate.spheres.residuals import sphere_block
 from anim_real.errors import DataError
 from anim_real.geometry.frames import Rigid
 from anim_real.mesh import Mesh

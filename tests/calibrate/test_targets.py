@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import corner_positions, opencv_board
-from anim_real.calibrate.detect import CornerDetector
-from anim_real.calibrate.targets import load_target, target_mesh
+from anim_real.calibrate.boards.detect import CornerDetector
+from anim_real.calibrate.boards.target import corner_positions, opencv_board
+from anim_real.calibrate.boards.targets import load_target, target_mesh
 from anim_real.errors import ConfigError, NotFoundError
 from anim_real.mesh import Mesh, closedness_problem
 from anim_real.target import TargetSpec, load_geometry_target
@@ -114,7 +114,7 @@ def test_a_name_that_is_not_the_files_is_refused(tmp_path):
 def test_the_solid_is_the_targets_in_millimetres_with_z_up(tmp_path):
     import trimesh
 
-    from anim_real.calibrate.solid import target_stl
+    from anim_real.calibrate.boards.solid import target_stl
 
     path = tmp_path / "prism.stl"
     path.write_bytes(target_stl(load_target("prism")))

@@ -605,7 +605,7 @@ def _interruptible() -> Iterator[None]:
 def test_simulate_struck_in_the_middle_leaves_nothing(
     strike: Callable[[], None], exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anim_real.calibrate.targets.target_mesh", lambda *_: None)
+    monkeypatch.setattr("anim_real.calibrate.boards.targets.target_mesh", lambda *_: None)
     monkeypatch.setattr("anim_real.studio.simulate.record_calibration", _records_and(strike))
     assert main(["simulate", "-o", str(tmp_path / "out"), "--calibration-only", "--quiet"]) == exit_code
     assert _listing(tmp_path) == set()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anim_real.calibrate.boards.targets import load_target, target_mesh
 from anim_real.calibrate.evidence import color_error_px, person_points, target_error_mm
-from anim_real.calibrate.targets import load_target, target_mesh
 from anim_real.calibration import load_calibration
 from anim_real.capture.k4a_calibration import parse_calibration
 from anim_real.capture.recording.k4a_mkv import open_recording

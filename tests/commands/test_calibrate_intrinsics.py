@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.target_texture import draw_pattern
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.patterns import side_pattern
+from anim_real.calibrate.boards.target_texture import draw_pattern
+from anim_real.calibrate.boards.targets import load_target
 from anim_real.cli import main
 from anim_real.interchange.opencv_yaml import read_opencv_yaml
 

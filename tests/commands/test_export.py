@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anim_real.calibrate.boards import corner_positions
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.boards.target import corner_positions
+from anim_real.calibrate.boards.targets import load_target
 from anim_real.cli import main
 from anim_real.mesh import load_mesh
 from anim_real.resources import find

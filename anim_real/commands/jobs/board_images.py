@@ -58,7 +58,7 @@ class BoardImages:
         return self._of_folder() if self.source.is_dir() else self._of_recording()
 
     def _of_folder(self) -> Iterator[BoardImage]:
-        from anim_real.calibrate.detect import grey_of_ir
+        from anim_real.calibrate.boards.detect import grey_of_ir
 
         for path in image_files(self.source):
             image = _read(path)
@@ -68,7 +68,7 @@ class BoardImages:
     def _of_recording(self) -> Iterator[BoardImage]:
         import cv2
 
-        from anim_real.calibrate.detect import grey_of_ir
+        from anim_real.calibrate.boards.detect import grey_of_ir
         from anim_real.capture.recording.k4a_mkv import open_recording
 
         with open_recording(self.source) as recording:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from anim_real.calibrate.residuals import Kind
     from anim_real.calibrate.sensor import SensorSolution
+    from anim_real.calibrate.solve.residuals import Kind
 
 Array = NDArray[np.float64]
 _ARROW_SHARE = 0.04  # of the image's width, for the 90th percentile

@@ -8,7 +8,7 @@ import numpy as np
 
 from anim_real.calibrate.overlays import MAP_RANGE_MM
 from anim_real.calibrate.report import SensorEvidence
-from anim_real.calibrate.state import PARAMETER_NAMES
+from anim_real.calibrate.solve.state import PARAMETER_NAMES
 from anim_real.calibration import SensorCalibration
 from anim_real.commands.jobs.calibration_charts import residual_maps, volume_chart
 from anim_real.commands.jobs.solve_rig import SolvedRig

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anim_real.calibrate.board_intrinsics import BoardIntrinsics
-from anim_real.calibrate.ray_field import RayFieldDifference
+from anim_real.calibrate.lenses.intrinsics import BoardIntrinsics
+from anim_real.calibrate.lenses.ray_field import RayFieldDifference
 from anim_real.geometry.cameras import Camera
 from anim_real.report import Report, histogram
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from anim_real import __version__
 from anim_real.calibrate.evidence import person_points
-from anim_real.calibrate.joint_evidence import Between
+from anim_real.calibrate.joint.evidence import Between
+from anim_real.calibrate.joint.rig import between_record, solve_together
 from anim_real.calibrate.observations import Placement, SensorObservations
 from anim_real.calibrate.observe import PlacementImages
 from anim_real.calibrate.protocol import load_protocol
 from anim_real.calibrate.report import SensorEvidence, sensor_evidence
-from anim_real.calibrate.rig_solve import between_record, solve_together
 from anim_real.calibrate.sensor import FoundSensor, SensorSolution, sensor_calibration
 from anim_real.calibration import Calibration, ClockMap, GateVerdict
 from anim_real.capture.k4a_calibration import parse_calibration

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from anim_real.calibrate.boards import Target, side_frame
-from anim_real.calibrate.patterns import side_pattern
-from anim_real.calibrate.printing import page_mm
-from anim_real.calibrate.target_texture import draw_pattern
+from anim_real.calibrate.boards.patterns import side_pattern
+from anim_real.calibrate.boards.printing import page_mm
+from anim_real.calibrate.boards.target import Target, side_frame
+from anim_real.calibrate.boards.target_texture import draw_pattern
 from anim_real.report import Report
 from anim_real.target import BannerSpec, BoardSpec, MarkerSpec, PrismBody
 

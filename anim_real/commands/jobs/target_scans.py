@@ -11,20 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from anim_real.calibrate.boards import corner_positions
-from anim_real.calibrate.detect import CornerDetector, grey_of_ir, mean_image, polarity_remark
-from anim_real.calibrate.geometry_observe import observe_geometry
-from anim_real.calibrate.geometry_sensor import find_geometry_sensor, judge_geometry_sensor
+from anim_real.calibrate.boards.detect import CornerDetector, grey_of_ir, mean_image, polarity_remark
+from anim_real.calibrate.boards.rigid_shape import CornerCloud, share_shape
+from anim_real.calibrate.boards.scan_corners import ScanCorners, TexturedScan, find_scan_corners
+from anim_real.calibrate.boards.target import corner_positions
+from anim_real.calibrate.boards.targets import load_target
+from anim_real.calibrate.markerless.observe import observe_geometry
+from anim_real.calibrate.markerless.sensor import find_geometry_sensor, judge_geometry_sensor
 from anim_real.calibrate.observations import Placement, ScanSpheres, SensorObservations
 from anim_real.calibrate.observe import PlacementImages, observe_placement
 from anim_real.calibrate.protocol import COLOR_REFERENCE_WIDTH_PX, ProtocolSpec
-from anim_real.calibrate.rigid_shape import CornerCloud, share_shape
-from anim_real.calibrate.scan_corners import ScanCorners, TexturedScan, find_scan_corners
 from anim_real.calibrate.sensor import FoundSensor, SensorSolution, find_sensor, judge_sensor
-from anim_real.calibrate.sphere_evidence import radius_remark
-from anim_real.calibrate.sphere_observe import find_scan_spheres, share_spheres
-from anim_real.calibrate.state import State
-from anim_real.calibrate.targets import load_target
+from anim_real.calibrate.solve.state import State
+from anim_real.calibrate.spheres.evidence import radius_remark
+from anim_real.calibrate.spheres.observe import find_scan_spheres, share_spheres
 from anim_real.capture.scanner import load_scan
 from anim_real.console import Console
 from anim_real.errors import DataError

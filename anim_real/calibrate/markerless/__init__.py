@@ -1,0 +1,1 @@
+"""Objects without markers: poses from their shape alone."""

@@ -1,0 +1,1 @@
+"""One sensor's robust joint least squares: unknowns, residuals, priors, steps."""
