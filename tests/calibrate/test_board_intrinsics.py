@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,21 @@ def test_the_residuals_choose_the_lens(rng):
     assert simple.lens == "simple" and rational.lens == "rational"
     difference = ray_difference(rational.camera, RATIONAL, cells=rational.coverage > 0).summary()
     assert difference["rms_px"] < 0.6  # the lens is extrapolated between the last corner and its cell's edge
+
+
+def test_no_lens_is_chosen_that_fails_on_views_held_out(rng):
+    """Seven views, few of them near the edge: some lens fits them well and tells nothing beyond."""
+    worst = 0.0
+    for _ in range(4):
+        views = views_of(RATIONAL, rng, 7, noise=0.1)
+        found = solve_intrinsics(views, SIZE)
+        alone = []
+        for lens in ("simple", "brown", "rational"):
+            with contextlib.suppress(DataError, RefusedError):
+                alone.append(solve_intrinsics(views, SIZE, lens=lens).held_out_rms_px)
+        assert found.held_out_rms_px <= 1.2 * min(alone)
+        worst = max(worst, max(alone) / min(alone))
+    assert worst > 1.5  # there was something to choose
 
 
 def test_wrong_views_and_corners_are_left_out_and_listed(rng):

@@ -25,6 +25,7 @@ Lens = Literal["auto", "simple", "brown", "rational"]
 _MIN_NORMAL_SPREAD_DEG = 25.0  # below, focal length and distance of the boards trade off
 _MAX_FOCAL_STD = 0.01  # of the focal length: a larger one is no calibration
 _NUM_FOLDS = 5
+_MAX_HELD_OUT_RATIO = 1.2  # of the best lens model, in pixels of views held out: the residuals may choose among such
 _NAMES = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
@@ -95,7 +96,7 @@ def solve_intrinsics(
         views: boards as seen; at least ``MIN_VIEWS``.
         size: width and height of the images, px.
         lens: ``simple`` (k1 k2), ``brown`` (k1 k2 p1 p2 k3), ``rational`` (with k4 k5 k6), or ``auto``: what the
-            residuals ask for (Schwarz 1978).
+            residuals ask for (Schwarz 1978), unless another one predicts views held out clearly better.
         max_views: use at most so many, those that differ most.
 
     Raises:
@@ -111,16 +112,17 @@ def solve_intrinsics(
     chosen = choose_spread(views, size, max_views)
     used = [views[k] for k in chosen]
     left_out = [(view.name, "much like others") for k, view in enumerate(views) if k not in set(chosen)]
-    candidates = _ranked_lenses(used, size, lens)
-    for position, (model, start) in enumerate(candidates):
+    settled: list[BoardIntrinsics] = []
+    failures: list[DataError | RefusedError] = []
+    for model, start in _ranked_lenses(used, size, lens):
         try:
-            return _settle(used, start, size, model, left_out)
-        except RefusedError:
-            raise
-        except DataError:  # folds over once views are left out
-            if position == len(candidates) - 1:
-                raise
-    raise AssertionError("there is at least one candidate")
+            settled.append(_settle(used, start, size, model, left_out))
+        except (DataError, RefusedError) as error:  # folds over once views are left out, or its focal length is open
+            failures.append(error)
+    if not settled:
+        raise failures[0]
+    least = min(answer.held_out_rms_px for answer in settled)
+    return next(answer for answer in settled if answer.held_out_rms_px <= _MAX_HELD_OUT_RATIO * least)
 
 
 def _settle(

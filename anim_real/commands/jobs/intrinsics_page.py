@@ -68,12 +68,13 @@ class SolvedIntrinsics:
     def lines(self) -> list[str]:
         """For people."""
         result, camera = self.result, self.result.camera
+        held_out = f"{result.held_out_rms_px:.3f} px" if np.isfinite(result.held_out_rms_px) else "not measurable"
         lines = [
             f"{self.stream}: {len(result.views)} views of {self.num_images} images, {len(result.left_out)} left out, "
             f"lens {result.lens}",
             f"{self.stream}: f {camera.fx:.2f} ± {result.std['fx']:.2f}, {camera.fy:.2f} ± {result.std['fy']:.2f} px; "
             f"centre {camera.cx:.2f} ± {result.std['cx']:.2f}, {camera.cy:.2f} ± {result.std['cy']:.2f} px",
-            f"{self.stream}: residual {result.rms_px:.3f} px, of held-out views {result.held_out_rms_px:.3f} px; "
+            f"{self.stream}: residual {result.rms_px:.3f} px, of held-out views {held_out}; "
             f"corners in {result.covered_share:.0%} of the image",
             f"{self.stream}: {_per_view(result)}",
         ]
