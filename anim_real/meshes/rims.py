@@ -9,6 +9,7 @@ the holes take away from it. Away from holes that is little, and the integer alo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -62,8 +63,14 @@ class Rims:
 
     def winding(self, points: Array) -> Array:
         """(P,) winding number of the cones at points (P, 3), off by some 1e-3 at most; exact near them."""
+        ends, first_cone, center, _, moment, middle, far = self.parts
+        return _winding(points, ends, first_cone, center, moment, middle, far)
+
+    @cached_property
+    def parts(self) -> tuple[Array, Faces, Array, Array, Array, Array, Array]:
+        """What compiled code asks for: both ends (6, R) of the edges along the rims, then attributes as they are."""
         ends = np.ascontiguousarray(self.vertices[self.cones[:, :2]].reshape(-1, 6).T)
-        return _winding(points, ends, self.first_cone, self.center, self.moment, self.middle, self.far)
+        return ends, self.first_cone, self.center, self.radius, self.moment, self.middle, self.far
 
 
 def close_with_cones(vertices: Array, edges: Faces) -> Rims:
@@ -158,22 +165,38 @@ def _winding(
     the turns of the product counted, instead of adding up angles.
     """
     winding = np.zeros(len(points))
-    most = 0
-    for n in range(len(far)):
-        most = max(most, first_cone[n + 1] - first_cone[n])
-    factors = np.empty((2, most + _LANES))
+    every, factors = np.arange(len(far)), np.empty((2, ends.shape[1] + _LANES))
     for i in range(len(points)):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        for n in range(len(far)):
-            cx, cy, cz = center[n, 0] - x, center[n, 1] - y, center[n, 2] - z
-            if cx * cx + cy * cy + cz * cz < far[n] ** 2:
-                _factors(x, y, z, cx, cy, cz, ends, first_cone[n], first_cone[n + 1], factors)
-                winding[i] += _turn(factors, first_cone[n + 1] - first_cone[n])
-                continue
-            dx, dy, dz = middle[n, 0] - x, middle[n, 1] - y, middle[n, 2] - z
-            squared = dx * dx + dy * dy + dz * dz
-            flow = dx * moment[n, 0] + dy * moment[n, 1] + dz * moment[n, 2]
-            winding[i] += flow / (4.0 * np.pi * squared * np.sqrt(squared))
+        winding[i] = cones_at(points[i], every, ends, first_cone, center, moment, middle, far, factors)
+    return winding
+
+
+@numba.njit(cache=True, error_model="numpy")
+def cones_at(
+    point: Array,
+    rows: Faces,
+    ends: Array,
+    first_cone: Faces,
+    center: Array,
+    moment: Array,
+    middle: Array,
+    far: Array,
+    factors: Array,
+) -> float:
+    """Winding number of cones ``rows`` at a point (3,); ``factors`` (2, R + 8) is overwritten."""
+    winding, x, y, z = 0.0, point[0], point[1], point[2]
+    for place in range(len(rows)):
+        n = rows[place]
+        cx, cy, cz = center[n, 0] - x, center[n, 1] - y, center[n, 2] - z
+        if cx * cx + cy * cy + cz * cz < far[n] ** 2:
+            first, last = int(first_cone[n]), int(first_cone[n + 1])
+            _factors(x, y, z, cx, cy, cz, ends, first, last, factors)
+            winding += _turn(factors, last - first)
+            continue
+        dx, dy, dz = middle[n, 0] - x, middle[n, 1] - y, middle[n, 2] - z
+        squared = dx * dx + dy * dy + dz * dz
+        flow = dx * moment[n, 0] + dy * moment[n, 1] + dz * moment[n, 2]
+        winding += flow / (4.0 * np.pi * squared * np.sqrt(squared))
     return winding
 
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anim_real.geometry.grids import morton_order
 from anim_real.meshes.columns import Columns
+from anim_real.meshes.cone_blocks import less_cones_near
 from anim_real.meshes.rims import Rims
 from anim_real.meshes.winding import INSIDE, WindingNumber
 
@@ -56,14 +57,7 @@ class ScanWinding:
         queries = np.asarray(points, dtype=np.float64)
         if self.is_soup:
             return self.tree.at(queries, is_sorted=is_sorted)
-        if len(queries) == 0:
-            return np.zeros(0)
-        if is_sorted:
-            return self._counted(queries, holes_below)
-        order = morton_order(queries)
-        winding = np.empty(len(queries))
-        winding[order] = self._counted(queries[order], holes_below)
-        return winding
+        return self._visit(queries, holes_below, None, is_sorted)
 
     def near_levels(self, points: ArrayLike, levels: Sequence[float] = (INSIDE,), *, is_sorted: bool = False) -> Array:
         """(P,) winding number, exact only where it decides on which side of each of ``levels`` a point is.
@@ -72,33 +66,49 @@ class ScanWinding:
         """
         if self.is_soup:
             return self.tree.near_levels(points, levels, is_sorted=is_sorted)
-        return self.at(points, holes_below=HOLES_DECIDE, is_sorted=is_sorted)
+        return self._visit(np.asarray(points, dtype=np.float64), HOLES_DECIDE, levels, is_sorted)
 
-    def less_cones(self, count: NDArray[Any], points: Array, is_near: NDArray[np.bool_]) -> Array:
+    def less_cones(
+        self, count: NDArray[Any], points: Array, is_near: NDArray[np.bool_], levels: Sequence[float] | None = None
+    ) -> Array:
         """(P,) winding number at points (P, 3) where that of the scan and the cones is ``count`` (P,).
 
         Args:
             count: what is known.
             points: near each other in memory.
             is_near: (P,) points that snapped positions may have put on the other side of a cone.
+            levels: if given, the number is exact only where it decides on which side of these a point is.
         """
         if self.is_soup:
             return self.tree.near_levels(points, is_sorted=True)
-        winding = count - self._rims.winding(points)
+        winding = None if levels is None else less_cones_near(levels, self._rims, count, points)
+        if winding is None:
+            winding = count - self._rims.winding(points)
         if is_near.any():
             few, doubtful = int(is_near.sum()) <= _FEW_POINTS, points[is_near]
             winding[is_near] = summed(self._vertices, self._faces, doubtful) if few else self.tree.at(doubtful)
         return winding
 
-    def _counted(self, points: Array, holes_below: float) -> Array:
-        """What ``at`` answers where points are sorted and rims are few."""
+    def _visit(self, points: Array, holes_below: float, levels: Sequence[float] | None, is_sorted: bool) -> Array:
+        """What ``at`` and ``near_levels`` answer where rims are few, in Morton order."""
+        if is_sorted or len(points) == 0:
+            return self._counted(points, holes_below, levels)
+        order = morton_order(points)
+        winding = np.empty(len(points))
+        winding[order] = self._counted(points[order], holes_below, levels)
+        return winding
+
+    def _counted(self, points: Array, holes_below: float, levels: Sequence[float] | None) -> Array:
+        """The same for points near each other in memory."""
+        if len(points) == 0:
+            return np.zeros(0)
         count, is_near = self._columns.count(points, len(self._faces))
         winding = count.astype(np.float64)
         rims = self._rims
         rows = np.arange(len(points) if len(rims) else 0)
         if holes_below > 0.0 and 0 < len(rims) <= _FEW_RIMS:
             rows = np.flatnonzero(rims.may_fill(points, 0.0, holes_below))
-        winding[rows] = self.less_cones(winding[rows], points[rows], is_near[rows])
+        winding[rows] = self.less_cones(winding[rows], points[rows], is_near[rows], levels)
         return winding
 
 

@@ -16,6 +16,7 @@ from anim_real.geometry.grids import KeyTable, Lattice
 from anim_real.meshes.crossings import Crossings, SnappedVertices, cross
 from anim_real.meshes.inspect import MendedScan
 from anim_real.meshes.scan_winding import HOLES_DECIDE
+from anim_real.meshes.winding import INSIDE
 
 Array = NDArray[np.float64]
 Keys = NDArray[np.int64]
@@ -65,7 +66,7 @@ class ScanSides:
         self.num_asked += len(unsure)
         if len(unsure):
             points, is_near = self._lattice.points(keys[unsure]), np.isin(keys[unsure], self._on_cones)
-            winding[unsure] = self._scan.winding.less_cones(winding[unsure], points, is_near)
+            winding[unsure] = self._scan.winding.less_cones(winding[unsure], points, is_near, (INSIDE,))
         return winding
 
     def winding_on(self, low: Keys, axis: NDArray[np.int8], share: Array) -> Array:
