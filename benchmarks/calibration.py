@@ -230,6 +230,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=1000, help="of the trials")
     parser.add_argument("--refusals", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
     parser.add_argument("--rig", default="virtual")
@@ -240,7 +241,7 @@ def main() -> None:
         if flags.trials:
             for name in TAKES:
                 num = flags.trials if name == USUAL else min(flags.trials, NUM_WORSE)
-                answers = pool.map(trial, [(name, 1000 + number) for number in range(num)])
+                answers = pool.map(trial, [(name, flags.first_seed + number) for number in range(num)])
                 if name == USUAL:
                     print_trials(answers)
                 else:
@@ -251,7 +252,7 @@ def main() -> None:
                     print_coverage(answers)
             print(f"\nother methods, the same {NUM_ACCURACY} trials: mean / max over the volume")
             for name in METHODS:
-                found = pool.map(other_method, [(name, 1000 + number) for number in range(NUM_ACCURACY)])
+                found = pool.map(other_method, [(name, flags.first_seed + number) for number in range(NUM_ACCURACY)])
                 target, px = (np.stack(values) for values in zip(*found, strict=True))
                 print(
                     f"{name:30}{target.mean():>8.2f} /{target.max():>7.2f} mm{px.mean():>9.3f} /{px.max():>7.3f} px",

@@ -71,8 +71,8 @@ class PriorsSpec(Spec):
         default=0.5, gt=0, description="systematic depth error of a placement beyond offset, slope and curve"
     )
     depth_tilt_mm: float = Field(default=0.25, gt=0, description="how much that error changes over 0.2 m")
-    scan_shift_mm: float = Field(default=0.12, gt=0, description="error of a whole scan's place: scanners bend space")
-    scan_turn_deg: float = Field(default=0.0135, gt=0, description="error of a whole scan's turn")
+    scan_shift_mm: float = Field(default=0.135, gt=0, description="error of a whole scan's place: scanners bend space")
+    scan_turn_deg: float = Field(default=0.0152, gt=0, description="error of a whole scan's turn")
     scan_bend_m: float = Field(default=0.4, gt=0, description="distance over which the scanner's errors stay alike")
 
 
