@@ -52,7 +52,7 @@ class PriorsSpec(Spec):
     belief about that lens. Nothing is published about it: ``depth_focal_percent`` and ``depth_center_px`` are what the
     simulated factory gets wrong (``studio.factory.FactoryErrors``; a test holds them equal). ``scan_shift_mm``,
     ``scan_turn_deg`` and ``scan_bend_m`` are those of a scanner that bends space by 0.2 mm over 0.8 to 2.5 m
-    (``studio.bend``: 0.09 mm, 0.0105 degrees and 0.42 m by maximum likelihood), with a third on top. A take that shows
+    (``studio.bend``: 0.09 mm, 0.0105 degrees and 0.42 m by maximum likelihood), with half on top. A take that shows
     more gets wider ones, up to the gate ``max_scan_shift_mm``.
     """
 
@@ -110,7 +110,7 @@ class GatesSpec(Spec):
         default=1.6, gt=0, description="spread of the target error between placements over what the covariance predicts"
     )
     max_scan_shift_mm: float = Field(
-        default=0.135,
+        default=0.14,
         gt=0,
         description="standard deviation of a whole scan's place, per axis, as the placements show it",
     )
