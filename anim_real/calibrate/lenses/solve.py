@@ -1,6 +1,6 @@
 """One camera of one lens model from flat views, as OpenCV solves it; and one view's pose before a given camera.
 
-Pixels are OpenCV's, lengths in metres. Which model and which views to use is left to ``board_intrinsics``.
+Pixels are OpenCV's, lengths in metres. Which model and which views to use is left to ``lenses.intrinsics``.
 """
 
 from __future__ import annotations
